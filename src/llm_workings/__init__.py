@@ -1,0 +1,84 @@
+"""llm-workings: a local laboratory for seeing how language models compute what they compute.
+
+    import llm_workings as lw
+
+    model = lw.load("smollm2-135m")
+    run = model.run("When Mary and John went to the store, John gave a drink to", keep=["pattern.*"])
+    run.top(5)
+
+Importing this imports no torch; the first name taken from it does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .core.errors import LabError
+
+if TYPE_CHECKING:
+    from .models.sites import Site
+    from .notebook import show
+    from .trace.edits import (
+        Add,
+        Edit,
+        FunctionEdit,
+        Mean,
+        Noise,
+        ProjectOut,
+        Replace,
+        Rotate,
+        Scale,
+        Where,
+        Zero,
+        ablate_head,
+    )
+    from .trace.generate import Text
+    from .trace.model import LanguageModel, load
+    from .trace.run import Run
+
+_EDITS = ("Add", "Edit", "FunctionEdit", "Mean", "Noise", "ProjectOut", "Replace", "Rotate", "Scale")
+_HOME = {
+    **dict.fromkeys((*_EDITS, "Where", "Zero", "ablate_head"), "trace.edits"),
+    **dict.fromkeys(("LanguageModel", "load"), "trace.model"),
+    "Run": "trace.run",
+    "Site": "models.sites",
+    "Text": "trace.generate",
+    "show": "notebook",
+}
+
+__all__ = [
+    "Add",
+    "Edit",
+    "FunctionEdit",
+    "LabError",
+    "LanguageModel",
+    "Mean",
+    "Noise",
+    "ProjectOut",
+    "Replace",
+    "Rotate",
+    "Run",
+    "Scale",
+    "Site",
+    "Text",
+    "Where",
+    "Zero",
+    "ablate_head",
+    "load",
+    "show",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("llm-workings")
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

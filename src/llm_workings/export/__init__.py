@@ -1,0 +1,1 @@
+"""The standalone host: a picture as one HTML file that opens from disk."""

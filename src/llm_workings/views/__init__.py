@@ -1,0 +1,11 @@
+"""The pictures: each a function from a question to a typed payload, and the list of them all."""
+
+from __future__ import annotations
+
+from .attention import attention
+from .contract import View
+from .head import head, head_row
+from .logit_lens import logit_lens
+
+VIEWS: tuple[View, ...] = (attention, head, head_row, logit_lens)
+REGISTRY: dict[str, View] = {view.name: view for view in VIEWS}

@@ -1,0 +1,151 @@
+// The lab host: the routes of the local server, and work that is watched over a WebSocket.
+
+import type { Answers, Token } from "../generated/payloads";
+import { canonical, LabError, type Request, type State, type ViewName } from "./contract";
+import { unpack } from "./wire";
+
+export interface ModelEntry {
+  name: string;
+  title: string;
+  family: string;
+  about: string;
+  parameters: number | null;
+  bytes: number | null;
+  here: boolean;
+  fetchable: boolean;
+  loaded: boolean;
+}
+export interface Run {
+  id: number;
+  created: string;
+  kind: string;
+  name: string;
+  model: string;
+  request: Request;
+  state: string;
+  seconds: number | null;
+  error: { message: string; hint: string } | null;
+  note: string;
+  kept: boolean;
+  bytes: number;
+  has_payload: boolean;
+}
+export interface JobEvent {
+  state: "queued" | "working" | "done" | "failed" | "cancelled";
+  what: string;
+  done: number;
+  total: number;
+  ahead?: number;
+  error: { kind: string; message: string; hint: string; given: Record<string, unknown> } | null;
+  run: number | null;
+}
+
+const GONE = ["The lab does not answer.", "Is it still running in the terminal? Start it again with: llm-workings lab"] as const;
+
+async function call(path: string, options: RequestInit = {}): Promise<Response> {
+  const response = await fetch(path, options).catch((thrown: unknown) => {
+    if (thrown instanceof DOMException && thrown.name === "AbortError") throw thrown;
+    throw new LabError(...GONE);
+  });
+  if (response.ok) return response;
+  const told: unknown = await response.json().catch(() => null);
+  if (told && typeof told === "object" && "message" in told) throw LabError.from(told);
+  throw new LabError(`The lab answered ${response.status} to ${path}.`, "The terminal that runs the lab shows the details.");
+}
+
+async function json<Value>(path: string, method = "GET", body?: unknown): Promise<Value> {
+  const options: RequestInit = { method };
+  if (body !== undefined) {
+    options.headers = { "content-type": "application/json" };
+    options.body = JSON.stringify(body);
+  }
+  const response = await call(path, options);
+  return (response.status === 204 ? null : await response.json()) as Value;
+}
+
+export const api = {
+  models: () => json<{ models: ModelEntry[]; default: string }>("/api/models"),
+  tokens: (model: string, text: string) => json<{ tokens: Token[]; n_ctx: number }>("/api/tokens", "POST", { model, text }),
+  runs: (before?: number) => json<{ runs: Run[]; more: boolean }>(before === undefined ? "/api/runs" : `/api/runs?before=${before}`),
+  changeRun: (id: number, patch: { note?: string; kept?: boolean }) => json<Run>(`/api/runs/${id}`, "PATCH", patch),
+  deleteRun: (id: number) => json<null>(`/api/runs/${id}`, "DELETE"),
+  async export(name: string, request: Request, state: State): Promise<Blob> {
+    const headers = { "content-type": "application/json" };
+    const response = await call("/api/export", { method: "POST", headers, body: JSON.stringify({ name, request, state }) });
+    return response.blob();
+  },
+};
+
+/** One piece of work under way. `ended` rejects with the work's own error; `cancel` stops it. */
+export interface Work {
+  ended: Promise<string>; // the job's id
+  cancel: () => void;
+}
+
+type Job = { kind: "view"; name: string; request: Request; record: boolean } | { kind: "fetch"; name: string };
+
+export function start(body: Job, onevent: (event: JobEvent) => void): Work {
+  let id: string | null = null;
+  let stopped = false;
+  const cancelJob = (job: string) => void call(`/api/jobs/${encodeURIComponent(job)}`, { method: "DELETE" }).catch(() => {});
+
+  async function run(): Promise<string> {
+    const job = (id = (await json<{ id: string }>("/api/jobs", "POST", body)).id);
+    if (stopped) cancelJob(job);
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(`${scheme}//${location.host}/api/jobs/${encodeURIComponent(job)}/events`);
+    return new Promise((resolve, reject) => {
+      socket.onmessage = ({ data }: MessageEvent<string>) => {
+        const event = JSON.parse(data) as JobEvent;
+        onevent(event);
+        if (event.state === "done") resolve(job);
+        else if (event.state === "failed" || event.state === "cancelled") {
+          reject(event.error ? LabError.from(event.error) : new LabError("Cancelled.", "", "Cancelled"));
+        }
+      };
+      socket.onclose = () => reject(new LabError(...GONE)); // has no effect once the last event came
+    });
+  }
+  return {
+    ended: run(),
+    cancel() {
+      stopped = true;
+      if (id) cancelJob(id);
+    },
+  };
+}
+
+const FOLLOW_UPS = new Set<ViewName>(["head", "head_row"]); // a click's worth: no entry in the list of runs
+const REMEMBERED = 24;
+const answers = new Map<string, unknown>();
+
+function recall<Name extends ViewName>(view: Name, request: Request): Answers[Name] | undefined {
+  return answers.get(canonical(view, request)) as Answers[Name] | undefined;
+}
+
+/** Asks for a view's payload; one answered lately is not computed again. */
+export function askView<Name extends ViewName>(
+  view: Name, request: Request, onevent: (event: JobEvent) => void = () => {},
+): { answer: Promise<Answers[Name]>; cancel: () => void } {
+  const known = recall(view, request);
+  if (known) return { answer: Promise.resolve(known), cancel: () => {} };
+  const work = start({ kind: "view", name: view, request, record: !FOLLOW_UPS.has(view) }, onevent);
+  const answer = work.ended.then(async (job) => {
+    const response = await call(`/api/jobs/${encodeURIComponent(job)}/payload`);
+    return remember(view, request, unpack<Answers[Name]>(new Uint8Array(await response.arrayBuffer())));
+  });
+  return { answer, cancel: work.cancel };
+}
+
+/** Takes what came out of a stored run, so that opening it again computes nothing. */
+export async function recallRun(run: Run): Promise<void> {
+  const response = await call(`/api/runs/${run.id}/payload`);
+  remember(run.name, run.request, unpack(new Uint8Array(await response.arrayBuffer())));
+}
+
+function remember<Payload>(view: string, request: Request, payload: Payload): Payload {
+  answers.set(canonical(view, request), payload);
+  const oldest = answers.keys().next();
+  if (answers.size > REMEMBERED && !oldest.done) answers.delete(oldest.value);
+  return payload;
+}

@@ -1,0 +1,10 @@
+// The component of each view, by the name it has in Python.
+
+import type { Component } from "svelte";
+import type { ViewProps } from "../hosts/contract";
+import Attention from "./Attention.svelte";
+import Head from "./Head.svelte";
+import LogitLens from "./LogitLens.svelte";
+
+// Each component reads its own payload type; a name and its payload always come together.
+export const views: Record<string, Component<ViewProps<any>>> = { attention: Attention, head: Head, logit_lens: LogitLens };
