@@ -58,6 +58,13 @@ def test_sharded_weights(sharded: Path, folders: dict[str, Path], served: Hub) -
     assert torch.equal(logits_of("tiny/sharded"), logits_of(folders["gpt2"]))
 
 
+def test_weights_begin_where_torch_begins_its_own(sharded: Path, folders: dict[str, Path]) -> None:
+    """A mapped file's tensors begin anywhere; kernels choose by that, and so would the last bits."""
+    for folder in (sharded, folders["gpt2"]):
+        weights = load_model(str(folder), device="cpu").transformer.parameters()
+        assert {weight.data_ptr() % 64 for weight in weights} == {0}
+
+
 def test_a_missing_shard_is_named(sharded: Path) -> None:
     gone = sorted(sharded.glob("*.safetensors"))[1]
     gone.unlink()

@@ -21,6 +21,8 @@ from llm_workings.models.transformer import Transformer
 
 from .layout import AS_IS, Layout
 
+ALIGNMENT = 64  # bytes; where torch's allocator begins a tensor on a CPU
+
 
 @dataclass(frozen=True)
 class Row:
@@ -282,7 +284,14 @@ def _assign(transformer: Transformer, name: str, value: Tensor) -> None:
     path, _, leaf = name.rpartition(".")
     module = transformer.get_submodule(path)
     grad = getattr(module, leaf).requires_grad
-    setattr(module, leaf, nn.Parameter(value, requires_grad=grad))
+    setattr(module, leaf, nn.Parameter(_own(value), requires_grad=grad))
+
+
+def _own(value: Tensor) -> Tensor:
+    """`value` where torch's own tensors begin. A weight in a mapped file begins where the file has it, and
+    a matrix product that begins elsewhere may differ in its last bit: the same weights out of one file and
+    out of several must give the same numbers."""
+    return value if value.data_ptr() % ALIGNMENT == 0 else value.clone()
 
 
 def _some(names: list[str]) -> str:
