@@ -117,7 +117,9 @@ def _type(hint: Any, written: dict[str, str]) -> str:
         return " | ".join(json.dumps(choice) for choice in arguments)
     if origin in (Union, types.UnionType):
         return " | ".join(_type(argument, written) for argument in arguments)
-    if origin is list:
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        return f"[{', '.join(_type(argument, written) for argument in arguments)}]"
+    if origin in (list, tuple):
         inner = _type(arguments[0], written)
         return f"({inner})[]" if " | " in inner else f"{inner}[]"
     if origin is dict:

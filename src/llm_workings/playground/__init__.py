@@ -1,0 +1,1 @@
+"""Dense networks whose every step is an immutable, replayable record. NumPy, float64."""
