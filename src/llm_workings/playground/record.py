@@ -77,6 +77,7 @@ class StepRecord:
         clipped: what the gradient was multiplied by (1 where it was short enough).
         slots_before, slots_after: the optimizer's memory by name (momentum; mean_square; m, v).
         update: what was added: after = before + update, to rounding.
+        age: updates that the optimizer's memory had seen before this one (Adam's t is age + 1).
     """
 
     step: int
@@ -99,3 +100,4 @@ class StepRecord:
     slots_before: dict[str, Parameters] = field(default_factory=dict)
     slots_after: dict[str, Parameters] = field(default_factory=dict)
     update: Parameters = field(default=None)  # type: ignore[assignment]
+    age: int = 0
