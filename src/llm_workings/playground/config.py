@@ -7,6 +7,7 @@ with binary cross-entropy) is refused when it is made, with what was probably me
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -141,7 +142,7 @@ class Config(BaseModel):
 
     @property
     def n_parameters(self) -> int:
-        return sum((into + 1) * out for into, out in zip(self.layers, self.layers[1:], strict=False))
+        return sum((into + 1) * out for into, out in pairwise(self.layers))
 
     @property
     def output(self) -> Activation:
@@ -178,7 +179,7 @@ def _check_layers(layers: tuple[int, ...]) -> None:
             f"{spelled} are {len(layers) - 1} layers of weights; the limit is {MOST_LAYERS}.",
             given={"layers": list(layers), "limit": MOST_LAYERS},
         )
-    parameters = sum((into + 1) * out for into, out in zip(layers, layers[1:], strict=False))
+    parameters = sum((into + 1) * out for into, out in pairwise(layers))
     if parameters > MOST_PARAMETERS:
         raise TooLarge(
             f"The layers {spelled} take {parameters:,} parameters; the limit is {MOST_PARAMETERS:,}.",

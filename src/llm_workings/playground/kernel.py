@@ -12,6 +12,7 @@ bit for bit.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import sqrt
 
 import numpy as np
@@ -158,18 +159,25 @@ class Kernel:
     def _block_of(self, step: int) -> tuple[list[tuple[Array, Array]], int]:
         """The batches of a block of epochs, laid out for the products, and where `step` is among them."""
         order = self.order
-        length = order.an_epoch * order.epochs
-        block, at = divmod(step, length)
+        block, at = divmod(step, order.an_epoch * order.epochs)
         if self._batches[0] != block:
+            orders = order.of_block(block)
             if order.an_epoch == 1:  # always the same batch
-                batches = [(np.ascontiguousarray(self._train[0]), np.ascontiguousarray(self._train[1]))]
-                self._batches = (block, batches * length)
+                batches = self._laid(orders[:1]) * order.epochs
             else:
-                first = block * length
-                samples = [order.batch(step) for step in range(first, first + length)]
-                inputs, targets = self._train
-                self._batches = (block, [(inputs[:, i], targets[:, i]) for i in samples])
+                full = order.n // order.batch_size * order.batch_size
+                batches = self._laid(orders[:, :full].reshape(-1, order.batch_size))
+                if full < order.n:  # each epoch ends in a smaller one
+                    whole, rest = order.an_epoch - 1, self._laid(orders[:, full:])
+                    epochs = [batches[i * whole : (i + 1) * whole] for i in range(order.epochs)]
+                    batches = [b for epoch, last in zip(epochs, rest, strict=True) for b in (*epoch, last)]
+            self._batches = (block, batches)
         return self._batches[1], at
+
+    def _laid(self, samples: Array) -> list[tuple[Array, Array]]:
+        """Inputs and targets of batches `[batch, sample]`, `[row, sample]` each."""
+        inputs, targets = (_windows_of(array, samples) for array in self._train)
+        return list(zip(inputs, targets, strict=True))
 
     def _backward(self, inputs: Array, targets: Array) -> _Pass:
         """One batch forwards and backwards: `_gradient` of its mean loss is written."""
@@ -202,18 +210,6 @@ class Kernel:
         return self._passes[n]
 
     # --- looking -------------------------------------------------------------------------------
-    def forward(self, inputs: Array, parameters: Array | None = None) -> list[Array]:
-        """The activations `[sample, unit]` of each layer of units, for inputs `[sample, feature]`.
-
-        `parameters` are its own by default, else flat ones.
-        """
-        weights = self._weights if parameters is None else windows(self.config, parameters)
-        with np.errstate(all="ignore"):
-            work = _Pass(self.config, weights, self._gradients, len(inputs))
-            laid = _with_ones(inputs)
-            work.forward(laid)
-        return [inputs, *(layer.activation.T for layer in work.layers)]
-
     def outputs(self) -> tuple[Array, Array]:
         """(z, a) of the output layer for every sample of the data, `[output, sample]` each."""
         n = self._inputs.shape[1]
@@ -244,8 +240,9 @@ class Kernel:
         return {name: float(value) for name, value in found.items()}
 
     def _penalties(self) -> tuple[float, float]:
-        w = self.parameters
-        return float(np.dot(self._l1, np.abs(w))), 0.5 * float(np.dot(self._l2, w * w))
+        w, config = self.parameters, self.config
+        l1 = float(np.dot(self._l1, np.abs(w))) if config.l1 else 0.0
+        return l1, 0.5 * float(np.dot(self._l2, w * w)) if config.l2 else 0.0
 
     def sample(self, index: int) -> StepRecord:
         """One sample of the data, by its index, forwards and backwards as if it were a batch."""
@@ -278,18 +275,18 @@ class Kernel:
             if config.clip is not None:
                 norm, factor = self._clip(config.clip)
             rate = learning_rate(config, self.step)
-            slots_before = {name: self._split(slot) for name, slot in self.slots.items()}
+            slots_before = {name: self.split(slot) for name, slot in self.slots.items()}
             self._update(rate, self.age)
             after = self.parameters.copy()
-            slots_after = {name: self._split(slot) for name, slot in self.slots.items()}
+            slots_after = {name: self.split(slot) for name, slot in self.slots.items()}
         self.start(here)
         return StepRecord(
             step=here.step,
             config=config,
             learning_rate=rate,
             samples=samples,
-            before=self._split(here.parameters),
-            after=self._split(after),
+            before=self.split(here.parameters),
+            after=self.split(after),
             activations=activations,
             pre=pre,
             targets=_rows(targets),
@@ -297,18 +294,40 @@ class Kernel:
             loss=loss,
             upstream=upstream,
             delta=delta,
-            gradient=self._split(gradient),
-            penalty=self._split(penalty),
+            gradient=self.split(gradient),
+            penalty=self.split(penalty),
             norm=norm,
             clipped=factor,
             slots_before=slots_before,
             slots_after=slots_after,
-            update=self._split(after - here.parameters),
+            update=self.split(after - here.parameters),
             age=here.age,
         )
 
-    def _split(self, flat: Array) -> Parameters:
+    def split(self, flat: Array) -> Parameters:
+        """A flat array as `Parameters`, copied."""
         return split(self.config, flat)
+
+
+class Reader:
+    """A network's answers to fixed inputs, for any parameters: what pictures are drawn from.
+
+    Args:
+        inputs: `[sample, feature]`.
+    """
+
+    def __init__(self, config: Config, inputs: Array):
+        self._config, self._laid = config, _with_ones(inputs)
+        self._flat = aligned(config.n_parameters)
+        matrices = windows(config, self._flat)
+        self._pass = _Pass(config, matrices, matrices, len(inputs))
+
+    def read(self, parameters: Array) -> list[Array]:
+        """Each layer's activations `[unit, sample]`, the inputs first; written over by the next reading."""
+        self._flat[:] = parameters
+        with np.errstate(all="ignore"):
+            self._pass.forward(self._laid)
+        return [self._laid[:-1], *(layer.activation for layer in self._pass.layers)]
 
 
 class _Layer:
@@ -413,10 +432,19 @@ def _with_ones(inputs: Array) -> Array:
     return laid
 
 
+def _windows_of(columns: Array, samples: Array) -> list[Array]:
+    """`columns[:, batch]` for each of `[batch, sample]`, each beginning at an aligned place."""
+    rows, (batches, width) = len(columns), samples.shape
+    step = -(-rows * width * 8 // ALIGNMENT) * ALIGNMENT // 8
+    room = aligned(batches, step)[:, : rows * width].reshape(batches, rows, width)
+    room[...] = columns[:, samples].transpose(1, 0, 2)
+    return list(room)
+
+
 def windows(config: Config, flat: Array) -> list[Array]:
     """Each layer's `[from + 1, to]` on a flat array: its weights, and its biases in the last row."""
     found, at = [], 0
-    for into, out in zip(config.layers, config.layers[1:], strict=False):
+    for into, out in pairwise(config.layers):
         size = (into + 1) * out
         found.append(flat[at : at + size].reshape(into + 1, out))
         at += size
@@ -433,7 +461,7 @@ def initial(config: Config) -> State:
     """The first weights, drawn by the config's seed; biases at `bias_init`; an empty memory."""
     draw = np.random.default_rng([config.seed, 0xB1A5])
     flat = np.empty(config.n_parameters)
-    for window, into, out in zip(windows(config, flat), config.layers, config.layers[1:], strict=False):
+    for window, (into, out) in zip(windows(config, flat), pairwise(config.layers), strict=True):
         shape = (into, out)
         match config.init:
             case "xavier":  # Glorot and Bengio 2010, eq. 16

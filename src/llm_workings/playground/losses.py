@@ -32,7 +32,7 @@ def encode(config: Config, data: Dataset) -> Array:
     if config.layers[0] != data.inputs.shape[1]:
         raise BadInput(
             f"The network {spelled} reads {config.layers[0]} inputs; {data.name} gives "
-            f"{data.inputs.shape[1]} ({', '.join(data.features[:4])}{', …' if len(data.features) > 4 else ''}).",
+            f"{data.inputs.shape[1]} ({', '.join(data.features[:4])}{' …' * (len(data.features) > 4)}).",
             hint=f"Let the first layer have {data.inputs.shape[1]} units.",
             given={"layers": list(config.layers), "features": list(data.features[:20])},
         )

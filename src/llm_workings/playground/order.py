@@ -1,4 +1,4 @@
-"""In which order the samples come: a function of the seed and the epoch, so that any step can be made again."""
+"""In which order the samples come: a function of seed and epoch, so that any step can be made again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Order:
         self.batch_size = min(batch_size, n)
         self.an_epoch = -(-n // self.batch_size)  # batches
         self.epochs = max(1, BLOCK // n)  # in a block
-        self._block, self._orders = -1, np.empty(0)
+        self._block = -1
+        self._orders: Array = np.empty((0, n), np.int64)
 
     def of_block(self, block: int) -> Array:
         """The orders of a block's epochs, `[epoch, n]`."""
