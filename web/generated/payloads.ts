@@ -210,12 +210,345 @@ export interface LogitLensRequest {
   chosen?: string | null;
 }
 
+/** A dense network and its training. `activations` holds one name a layer of weights; one name alone means every hidden layer, and the output then gets what the loss asks for. All sizes are numbers of units, all counts are of updates. */
+export interface Config {
+  /** Units a layer, inputs first, outputs last. */
+  layers: number[];
+  /** One a layer of weights, the output's last. */
+  activations: ("linear" | "relu" | "leaky_relu" | "tanh" | "sigmoid" | "softplus" | "gelu" | "silu" | "sine" | "softmax")[];
+  loss: "mse" | "mae" | "huber" | "binary_cross_entropy" | "cross_entropy" | "hinge";
+  /** xavier: uniform within ±√(6 / (in + out)). he: normal, variance 2 / in. lecun: normal, variance 1 / in. uniform: within ±init_scale. constant: init_scale itself. */
+  init: "xavier" | "he" | "lecun" | "uniform" | "constant";
+  init_scale: number;
+  bias_init: number;
+  optimizer: "sgd" | "momentum" | "nesterov" | "rmsprop" | "adam" | "adamw";
+  learning_rate: number;
+  /** Of momentum and nesterov. */
+  momentum: number;
+  /** Of rmsprop: how much of the mean square is kept. */
+  decay: number;
+  beta1: number;
+  /** Of adam and adamw. */
+  beta2: number;
+  epsilon: number;
+  /** Of adamw only: taken off the weights themselves, not through the gradient. */
+  weight_decay: number;
+  schedule: "constant" | "step" | "exponential" | "cosine";
+  /** step: updates between two cuts. exponential: updates for one factor. cosine: updates to zero. */
+  schedule_every: number;
+  schedule_factor: number;
+  /** Updates over which the learning rate rises linearly to its value. */
+  warmup: number;
+  /** Samples an update; more than there are means all of them. */
+  batch_size: number;
+  /** Adds l1 · Σ|w| to the loss. */
+  l1: number;
+  /** Adds l2 / 2 · Σw² to the loss. */
+  l2: number;
+  penalize_bias: boolean;
+  /** Takes this times the entropy of the output's distribution off the loss (Pereyra et al. 2017). */
+  confidence_penalty: number;
+  huber_delta: number;
+  leaky_slope: number;
+  /** Longest gradient: a longer one is scaled down to it (norm over all parameters). */
+  clip: number | null;
+  /** Of the first weights and of the order of the samples. */
+  seed: number;
+}
+
+/** A data set, said in full: the same spec gives the same points. */
+export interface DataSpec {
+  name: "xor_points" | "xor" | "circles" | "moons" | "spiral" | "gaussians" | "blobs" | "checkerboard" | "plane" | "wave" | "bump" | "curve" | "digits" | "csv" | "painted";
+  /** Samples to draw; xor_points, digits, csv and painted have their own number. */
+  n: number;
+  /** 0 draws the shape itself; 0.5 blurs it by about half its size. */
+  noise: number;
+  /** Of blobs only. */
+  classes: number;
+  /** Share of the samples that is held back. */
+  test: number;
+  /** What of a point of the plane the network reads. */
+  features: ("x" | "y" | "x\u00b2" | "y\u00b2" | "xy" | "sin x" | "sin y")[];
+  seed: number;
+  /** The text of a CSV file, for the name csv. */
+  csv: string;
+  /** Its target column; empty: the last one. */
+  target: string;
+  /** Points set by hand, for the name painted: x, y, class (0 or 1 ...). */
+  painted: [number, number, number][];
+}
+
+/** What the picture is of: changes with the data and the architecture only. */
+export interface Setting {
+  config: Config;
+  data: DataSpec;
+  n_parameters: number;
+  task: "classes" | "regression";
+  classes: string[];
+  coordinates: string[];
+  /** Names of the inputs. */
+  features: string[];
+  /** Of the ground the function is drawn on: 2 a plane, 1 a line, 0 none. */
+  dimensions: number;
+  /** Lowest and highest coordinate shown; empty without a ground. */
+  domain: number[];
+  /** Pixels of a side where a sample is a square picture (digits: 8), else 0. */
+  image_side: number;
+  /** `[sample, coordinate]` float32. */
+  points: NdArray<Float32Array>;
+  /** `[sample, output]` float32. The class, or the values. */
+  targets: NdArray<Float32Array>;
+  /** `[sample]` uint8. 1 for a test sample. */
+  held_back: NdArray<Uint8Array>;
+  steps_an_epoch: number;
+}
+
+/** One line of the tree of training: from where it left its parent to its tip. */
+export interface Branch {
+  id: number;
+  parent: number | null;
+  start: number;
+  tip: number;
+  /** What was changed where it began, such as "learning_rate 0.3 → 0.1"; empty for the first. */
+  label: string;
+  config: Config;
+  /** `[point]` int32. Where the curves have a point; thinned as the branch grows. */
+  steps: NdArray<Int32Array>;
+  /** `[point]` float32. */
+  train: NdArray<Float32Array>;
+  /** `[point]` float32. */
+  test: NdArray<Float32Array>;
+  /** `[point]` float32. */
+  train_accuracy: NdArray<Float32Array>;
+  /** `[point]` float32. */
+  test_accuracy: NdArray<Float32Array>;
+  /** `[point]` float32. */
+  confidence: NdArray<Float32Array>;
+  /** `[point]` float32. */
+  l1: NdArray<Float32Array>;
+  /** `[point]` float32. */
+  l2: NdArray<Float32Array>;
+}
+
+/** All branches, and where the picture stands. */
+export interface Tree {
+  branches: Branch[];
+  branch: number;
+  step: number;
+}
+
+/** On the whole training and test set, at one step. NaN where there is no test set, or no accuracy. */
+export interface Losses {
+  train: number;
+  test: number;
+  train_accuracy: number;
+  test_accuracy: number;
+  confidence: number;
+  l1: number;
+  l2: number;
+  /** train + confidence + l1 + l2. */
+  total: number;
+}
+
+/** One sample through the network, forwards and backwards, with the frame's parameters. */
+export interface SamplePass {
+  /** Of the data set. */
+  index: number;
+  /** A layer of units each, the inputs first. */
+  activations: NdArray<Float64Array>[];
+  /** A layer of weights each: what the activation is taken of. */
+  pre: NdArray<Float64Array>[];
+  /** dL/dz of this sample's loss, a layer of weights each. */
+  delta: NdArray<Float64Array>[];
+  /** `[unit]` float64. */
+  target: NdArray<Float64Array>;
+  loss: number;
+}
+
+/** One moment of the training, as drawn. */
+export interface Frame {
+  branch: number;
+  step: number;
+  epoch: number;
+  learning_rate: number;
+  weights: NdArray<Float64Array>[];
+  biases: NdArray<Float64Array>[];
+  /** `[row, column]` float32. The first output over the ground, lowest y in the first row; of several classes the winner's probability or value. One row on a line; empty without a ground. */
+  surface: NdArray<Float32Array>;
+  /** `[row, column]` uint8. The class decided for; empty for values. */
+  winner: NdArray<Uint8Array>;
+  /** `[unit, row, column]` int8. Each unit's activation over the ground, all layers in order: value = maps / 127 * map_scale. */
+  maps: NdArray<Int8Array>;
+  /** `[unit]` float32. */
+  map_scale: NdArray<Float32Array>;
+  /** `[sample, output]` float32. */
+  outputs: NdArray<Float32Array>;
+  /** `[sample]` uint8. 1 where the class decided for is not the sample's; all 0 for values. */
+  wrong: NdArray<Uint8Array>;
+  losses: Losses;
+  sample: SamplePass | null;
+}
+
+/** What a diagnosis says, in words. */
+export interface Finding {
+  kind: "diverged" | "growing" | "dead" | "saturated" | "plateau" | "overfitting" | "solved";
+  text: string;
+  advice: string;
+  places: string[];
+}
+
+/** A way from an input to an output, and the product of the weights on it. */
+export interface PathStrength {
+  units: number[];
+  strength: number;
+}
+
+/** A derivative, measured by moving its parameter both ways a little. */
+export interface Check {
+  measured: number;
+  /** |measured - derived| / max(1, |derived|). */
+  difference: number;
+}
+
+/** One line of the algebra. `text` re-evaluates to `result` at the digits shown. */
+export interface Equation {
+  id: string;
+  section: "forward" | "loss" | "backward" | "gradient" | "penalty" | "clip" | "optimizer" | "update";
+  layer: number;
+  unit: number;
+  /** Of the batch; None for what belongs to the whole batch. */
+  sample: number | null;
+  title: string;
+  /** LaTeX, in symbols. */
+  symbolic: string;
+  /** LaTeX, the same with the numbers in, up to and including the result. */
+  numeric: string;
+  /** The numbers as plain arithmetic, without the result. */
+  text: string;
+  result: string;
+  /** Exact. */
+  value: number;
+  /** What in the picture it is about; the first is where it stands. */
+  places: string[];
+  check: Check | null;
+}
+
+/** The whole computation of one step, or the part of it that was asked for. */
+export interface Algebra {
+  step: number;
+  /** The batch, as indices of the data set. */
+  samples: number[];
+  /** Whose forward and backward pass is written out: an index into `samples`. */
+  sample: number;
+  equations: Equation[];
+  /** Equations of other units than those asked for. */
+  left_out: number;
+}
+
+/** The history of one number. */
+export interface Series {
+  place: string;
+  what: "weight" | "gradient" | "activation";
+  /** `[point]` int32. */
+  steps: NdArray<Int32Array>;
+  /** `[point]` float64. */
+  values: NdArray<Float64Array>;
+}
+
+/** What the panels beside the picture show of one moment: slower to make than a frame. */
+export interface Details {
+  branch: number;
+  step: number;
+  /** Of the step about to be taken, penalties included. */
+  gradients: NdArray<Float64Array>[];
+  bias_gradients: NdArray<Float64Array>[];
+  norm: number;
+  clipped: number;
+  /** A layer of weights each: 1 where a unit answers the same to every training sample. */
+  dead: NdArray<Uint8Array>[];
+  /** 1 where its slope is next to nothing on nearly all training samples. */
+  saturated: NdArray<Uint8Array>[];
+  findings: Finding[];
+  paths: PathStrength[];
+  algebra: Algebra | null;
+  history: Series | null;
+}
+
+/** A training that was recorded: its frames in order, and the details of some. */
+export interface Recording {
+  setting: Setting;
+  tree: Tree;
+  frames: Frame[];
+  /** One a frame, or none. */
+  details: Details[];
+  /** Python that makes the same run. */
+  script: string;
+  left_out: string[];
+}
+
+export interface NetworkRequest {
+  /** Layers, activations, loss, optimizer and all else that learns. */
+  config?: Config;
+  /** What the network learns from. */
+  data?: DataSpec;
+  /** Updates to make; recorded are some of them. */
+  steps?: number;
+  /** Moments to record, closer together at the beginning. */
+  frames?: number;
+  /** The sample that is followed, an index of the data set, from 0. */
+  sample?: number | null;
+  /** The unit (u1.2: unit 2 of layer 1, the inputs being layer 0), weight (w1.0.2) or bias (b1.2) whose equations are written out. Left out, those of all. */
+  place?: string | null;
+}
+
+/** Many networks trained together: one a cell, so far. */
+export interface SweepGrid {
+  /** The setting that differs from row to row, such as learning_rate; "seed" compares seeds. */
+  rows: string;
+  row_values: number[];
+  /** Empty where only the rows differ. */
+  columns: string;
+  column_values: number[];
+  /** Updates each has made. */
+  step: number;
+  /** Updates each is to make. */
+  steps: number;
+  /** `[row, column]` float32. Loss on the training set, NaN where a network diverged. */
+  train: NdArray<Float32Array>;
+  /** `[row, column]` float32. */
+  test: NdArray<Float32Array>;
+  /** `[row, column]` float32. */
+  train_accuracy: NdArray<Float32Array>;
+  /** `[row, column]` float32. */
+  test_accuracy: NdArray<Float32Array>;
+  /** `[row, column, y, x]` int8. Each network's first output over the ground, as in a frame's maps; empty without a ground. */
+  surfaces: NdArray<Int8Array>;
+  surface_scale: number;
+  /** `[point]` int32. */
+  curve_steps: NdArray<Int32Array>;
+  /** `[row, column, point]` float32. Training loss of each. */
+  curves: NdArray<Float32Array>;
+}
+
+/** What the network answers at points of the user's choice. */
+export interface Predictions {
+  branch: number;
+  step: number;
+  /** `[point, coordinate]` float64. */
+  points: NdArray<Float64Array>;
+  /** `[point, output]` float64. */
+  outputs: NdArray<Float64Array>;
+  /** The class decided for; empty for values. */
+  winners: string[];
+}
+
 /** What each view answers. */
 export interface Answers {
   attention: Attention;
   head: Head;
   head_row: HeadRow;
   logit_lens: LogitLens;
+  network: Recording;
 }
 
 /** What each view is asked. */
@@ -224,6 +557,7 @@ export interface Requests {
   head: HeadRequest;
   head_row: HeadRowRequest;
   logit_lens: LogitLensRequest;
+  network: NetworkRequest;
 }
 
 /** Every view: its title, the text beside its picture, and what a request leaves out. */
@@ -261,6 +595,67 @@ export const VIEWS = {
     "defaults": {
       "model": "smollm2-135m",
       "chosen": null
+    }
+  },
+  "network": {
+    "title": "The network visualizer",
+    "about": "A dense network while it learns. Each unit takes z = Σ w a + b of the layer before it and answers f(z); the loss L says what the last layer's answers cost; backwards, dL/dw = Σ dL/dz · a over the batch, and the optimizer turns it into a new w. The ground behind the points is what the network would answer there, each unit's small picture what that unit answers. Weights, activations and gradients are the run's own 64-bit numbers (the ground's are rounded), and the equations beside the picture evaluate to what they say.\n\nWhat this cannot tell you: what a network of millions of weights does. Here a unit's picture can be read because it depends on two inputs; that a unit looks like one feature does not mean that the network uses it as one, and a low loss on these points says nothing of points elsewhere.",
+    "defaults": {
+      "config": {
+        "layers": [
+          2,
+          4,
+          1
+        ],
+        "activations": [
+          "tanh",
+          "sigmoid"
+        ],
+        "loss": "binary_cross_entropy",
+        "init": "xavier",
+        "init_scale": 0.5,
+        "bias_init": 0.0,
+        "optimizer": "sgd",
+        "learning_rate": 0.3,
+        "momentum": 0.9,
+        "decay": 0.99,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "epsilon": 1e-08,
+        "weight_decay": 0.01,
+        "schedule": "constant",
+        "schedule_every": 1000,
+        "schedule_factor": 0.5,
+        "warmup": 0,
+        "batch_size": 4,
+        "l1": 0.0,
+        "l2": 0.0,
+        "penalize_bias": false,
+        "confidence_penalty": 0.0,
+        "huber_delta": 1.0,
+        "leaky_slope": 0.01,
+        "clip": null,
+        "seed": 0
+      },
+      "data": {
+        "name": "xor_points",
+        "n": 200,
+        "noise": 0.0,
+        "classes": 3,
+        "test": 0.0,
+        "features": [
+          "x",
+          "y"
+        ],
+        "seed": 0,
+        "csv": "",
+        "target": "",
+        "painted": []
+      },
+      "steps": 1000,
+      "frames": 40,
+      "sample": 0,
+      "place": null
     }
   }
 } as const;

@@ -6,6 +6,7 @@ from .attention import attention
 from .contract import View
 from .head import head, head_row
 from .logit_lens import logit_lens
+from .network import network
 
-VIEWS: tuple[View, ...] = (attention, head, head_row, logit_lens)
+VIEWS: tuple[View, ...] = (attention, head, head_row, logit_lens, network)
 REGISTRY: dict[str, View] = {view.name: view for view in VIEWS}

@@ -21,6 +21,7 @@ from llm_workings.core.wire import Tensor, tensor_of
 
 from . import VIEWS
 from .contract import Request
+from .network_parts import Predictions, SweepGrid
 
 TARGET = Path(__file__).parents[3] / "web" / "generated" / "payloads.ts"
 HEAD = """\
@@ -44,6 +45,7 @@ ARRAYS = {
     "uint32": "Uint32Array",
     "int32": "Int32Array",
 }
+LIVE = (SweepGrid, Predictions)  # what no view answers, but a socket does
 PLAIN = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
 
 
@@ -53,6 +55,8 @@ def generate() -> str:
     for view in VIEWS:
         _interface(view.payload, written)
         _interface(view.request, written)
+    for payload in LIVE:
+        _interface(payload, written)
     answers = "".join(f"  {view.name}: {view.payload.__name__};\n" for view in VIEWS)
     requests = "".join(f"  {view.name}: {view.request.__name__};\n" for view in VIEWS)
     listing = json.dumps(
@@ -135,7 +139,11 @@ def _type(hint: Any, written: dict[str, str]) -> str:
 
 
 def _defaults(request: type[Request]) -> dict[str, Any]:
-    return {name: field.default for name, field in request.model_fields.items() if not field.is_required()}
+    defaults = {name: field.default for name, field in request.model_fields.items() if not field.is_required()}
+    return {
+        name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        for name, value in defaults.items()
+    }
 
 
 def _comment(text: str) -> str:
