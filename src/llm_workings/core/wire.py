@@ -79,7 +79,7 @@ def pack(message: Payload) -> bytes:
                 path += "_"
             tensors[path] = value
             return {"$tensor": path}
-        if isinstance(value, Payload):
+        if isinstance(value, BaseModel):
             fields = type(value).model_fields
             return {name: plain(getattr(value, name), f"{path}.{name}".strip(".")) for name in fields}
         if isinstance(value, dict):
