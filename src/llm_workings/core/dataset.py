@@ -43,6 +43,11 @@ class Dataset:
         features: names of the columns of `inputs`.
         domain: the lowest and highest coordinate that a picture shows, or None where there is no
             plane or line to draw (more than two coordinates).
+        formulas: what is computed of a plane's coordinates for each input, keys of `FEATURES`; empty
+            where the features' names say it themselves, or the coordinates are read as they are.
+        center, scale: one number a coordinate: what the network reads is made of
+            (points - center) / scale. Empty: of the points themselves.
+        outputs: names of the columns of value targets; empty where they have none.
     """
 
     name: str
@@ -56,6 +61,10 @@ class Dataset:
     coordinates: tuple[str, ...]
     features: tuple[str, ...]
     domain: tuple[float, float] | None
+    formulas: tuple[str, ...] = ()
+    center: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    outputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for array in (self.points, self.inputs, self.targets, self.train, self.test):
@@ -75,7 +84,10 @@ class Dataset:
 
     def expand(self, points: Array) -> Array:
         """What the network reads of any `[n, coordinate]` points: `[n, feature]`."""
-        if self.points.shape[1] != 2 or not set(self.features) <= FEATURES.keys():
+        if self.center:
+            points = (points - np.array(self.center)) / np.array(self.scale)
+        formulas = self.formulas or self.features
+        if self.points.shape[1] != 2 or not set(formulas) <= FEATURES.keys():
             return points
         x, y = points[:, 0], points[:, 1]
-        return np.stack([FEATURES[name](x, y) for name in self.features], axis=1)
+        return np.stack([FEATURES[formula](x, y) for formula in formulas], axis=1)
