@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -329,7 +330,9 @@ def test_trimmed_leaves_what_the_set_has() -> None:
 def test_every_set_says_what_it_is() -> None:
     assert set(DATA) == set(get_args(DataName))
     assert len({kind.title for kind in DATA.values()}) == len(DATA)
+    documented = (Path(__file__).parent.parent / "docs" / "data.md").read_text("utf-8")
     for name, kind in DATA.items():
+        assert f"| `{name}` |" in documented
         assert kind.about.endswith("."), name
         assert set(kind.uses) <= DataSpec.model_fields.keys()
     assert NEUTRAL.keys() | {"n", "classes", "seed", "name"} == DataSpec.model_fields.keys()
