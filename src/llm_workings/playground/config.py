@@ -46,40 +46,40 @@ class Config(BaseModel):
     init: Init = "xavier"
     """xavier: uniform within ±√(6 / (in + out)). he: normal, variance 2 / in. lecun: normal, variance
     1 / in. uniform: within ±init_scale. constant: init_scale itself."""
-    init_scale: float = Field(0.5, ge=-100, le=100)
-    bias_init: float = Field(0.0, ge=-100, le=100)
+    init_scale: float = Field(default=0.5, ge=-100, le=100)
+    bias_init: float = Field(default=0.0, ge=-100, le=100)
     optimizer: Optimizer = "sgd"
-    learning_rate: float = Field(0.3, gt=0, le=1e9)
-    momentum: float = Field(0.9, ge=0, lt=1)
+    learning_rate: float = Field(default=0.3, gt=0, le=1e9)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
     """Of momentum and nesterov."""
-    decay: float = Field(0.99, ge=0, lt=1)
+    decay: float = Field(default=0.99, ge=0, lt=1)
     """Of rmsprop: how much of the mean square is kept."""
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
     """Of adam and adamw."""
-    epsilon: float = Field(1e-8, gt=0, le=1)
-    weight_decay: float = Field(0.01, ge=0, le=100)
+    epsilon: float = Field(default=1e-8, gt=0, le=1)
+    weight_decay: float = Field(default=0.01, ge=0, le=100)
     """Of adamw only: taken off the weights themselves, not through the gradient."""
     schedule: Schedule = "constant"
-    schedule_every: int = Field(1000, ge=1, le=10**9)
+    schedule_every: int = Field(default=1000, ge=1, le=10**9)
     """step: updates between two cuts. exponential: updates for one factor. cosine: updates to zero."""
-    schedule_factor: float = Field(0.5, gt=0, le=1)
-    warmup: int = Field(0, ge=0, le=10**9)
+    schedule_factor: float = Field(default=0.5, gt=0, le=1)
+    warmup: int = Field(default=0, ge=0, le=10**9)
     """Updates over which the learning rate rises linearly to its value."""
-    batch_size: int = Field(4, ge=1, le=100_000)
+    batch_size: int = Field(default=4, ge=1, le=100_000)
     """Samples an update; more than there are means all of them."""
-    l1: float = Field(0.0, ge=0, le=100)
+    l1: float = Field(default=0.0, ge=0, le=100)
     """Adds l1 · Σ|w| to the loss."""
-    l2: float = Field(0.0, ge=0, le=100)
+    l2: float = Field(default=0.0, ge=0, le=100)
     """Adds l2 / 2 · Σw² to the loss."""
     penalize_bias: bool = False
-    confidence_penalty: float = Field(0.0, ge=0, le=10)
+    confidence_penalty: float = Field(default=0.0, ge=0, le=10)
     """Takes this times the entropy of the output's distribution off the loss (Pereyra et al. 2017)."""
-    huber_delta: float = Field(1.0, gt=0, le=1e6)
-    leaky_slope: float = Field(0.01, ge=0, le=1)
-    clip: float | None = Field(None, gt=0, le=1e9)
+    huber_delta: float = Field(default=1.0, gt=0, le=1e6)
+    leaky_slope: float = Field(default=0.01, ge=0, le=1)
+    clip: float | None = Field(default=None, gt=0, le=1e9)
     """Longest gradient: a longer one is scaled down to it (norm over all parameters)."""
-    seed: int = Field(0, ge=0, le=LARGEST)
+    seed: int = Field(default=0, ge=0, le=LARGEST)
     """Of the first weights and of the order of the samples."""
 
     @field_validator("activations", mode="before")
