@@ -95,7 +95,7 @@ class Sweep:
         self._train = self._many.inputs[:, data.train]
         self._curve: dict[int, Array] = {}
         batches = -(-len(data.train) // config.batch_size)
-        self._stride = max(20, 3 * batches)  # so that measuring takes about a tenth of the time
+        self._stride = max(20, 5 * batches)  # measuring then takes about a tenth of the time
         self._measure_curve()
 
     def _of_columns(self) -> list[tuple[float, ...]]:
