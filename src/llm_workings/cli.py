@@ -51,6 +51,8 @@ def main() -> None:
     # Torch's threads spin while they wait unless told otherwise before torch is loaded. Beside a
     # browser that wants the same cores, spinning made a run take up to twenty times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # NumPy's are worse: with a second busy process on two cores, a network's surface took 20 ms, not 1.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app(prog_name="llm-workings")
     except LabError as error:

@@ -26,6 +26,7 @@ from llm_workings.core.store import Store
 from . import pages
 from .guards import Guards, Limits, error_response
 from .jobs import ENDED, Job, Jobs, Work
+from .network import network_routes
 from .served import Served, check_texts
 
 NOTE = 20_000  # characters of a note
@@ -111,6 +112,7 @@ def create_app(
     app.include_router(_jobs_routes(served, jobs, store, limits), prefix="/api")
     app.include_router(_model_routes(served, jobs, limits), prefix="/api")
     app.include_router(_run_routes(store), prefix="/api")
+    app.include_router(network_routes(), prefix="/api")
 
     @app.get("/api/{path:path}")
     def no_such_route(path: str) -> Response:

@@ -169,7 +169,8 @@ def configure(app: ASGIApp, *, log_level: str = "warning") -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,  # nothing in front of it is trusted to say who asks
         timeout_graceful_shutdown=3,
-        ws_max_size=2**16,  # watchers of a job have nothing to say
+        ws_max_size=2**26,  # a saved network may come in; far below this it is told that it is too large
+        ws_per_message_deflate=False,  # a network's frames: packing them took longer than making them
         lifespan="on",
     )
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import BeforeValidator, Field
 
-from llm_workings.core.wire import pack
 from llm_workings.data.spec import DataSpec
 from llm_workings.playground.config import Config
 

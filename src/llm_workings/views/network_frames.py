@@ -49,25 +49,6 @@ def setting_of(config: Config, data: Dataset, spec: DataSpec) -> Setting:
 
 
 @dataclass
-class Watched:
-    """What a frame and its details are to hold of one sample, one place.
-
-    Attributes:
-        sample: an index of the data set, or None for none.
-        place: a unit or parameter that the algebra is restricted to; None for all of it.
-        algebra: whether the algebra is written at all.
-        history: place and what of it: weight, gradient or activation.
-        paths: whether the strongest paths are looked for.
-    """
-
-    sample: int | None = None
-    place: str | None = None
-    algebra: bool = False
-    history: tuple[str, str] | None = None
-    paths: bool = False
-
-
-@dataclass
 class Painter:
     """Makes the frames of one run. The ground is laid once for each architecture.
 

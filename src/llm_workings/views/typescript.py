@@ -139,10 +139,10 @@ def _type(hint: Any, written: dict[str, str]) -> str:
 
 
 def _defaults(request: type[Request]) -> dict[str, Any]:
-    defaults = {name: field.default for name, field in request.model_fields.items() if not field.is_required()}
+    fields = {name: field.default for name, field in request.model_fields.items() if not field.is_required()}
     return {
         name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-        for name, value in defaults.items()
+        for name, value in fields.items()
     }
 
 
