@@ -1,0 +1,1 @@
+"""What moves the answer: patches, ablations and paths, found by computing only what an edit changes."""
