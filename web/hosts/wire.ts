@@ -22,6 +22,12 @@ export function half(bits: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
+/** The kind of message that `bytes` say they are, such as Frame. */
+export function kindOf(bytes: Uint8Array): string {
+  const size = Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
+  return JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + size))).__metadata__.kind;
+}
+
 /** The message that `bytes` hold. Arrays come back as `{data, shape}`. Throws on anything else. */
 export function unpack<Message>(bytes: Uint8Array): Message {
   const size = Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));

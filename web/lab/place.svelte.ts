@@ -28,7 +28,7 @@ const OF_TOYS: Example[] = [
   { name: "Nothing said twice", text: "quick brown" },
 ];
 
-const QUIET = new Set(["threshold"]); // moved continuously: no step of the history each time
+const QUIET = new Set(["threshold", "sample"]); // moved continuously: no step of the history each time
 const OF_TEXT = ["query", "key", "stop", "position"];
 const OF_MODEL = [...OF_TEXT, "pin", "ablate", "ablation", "chosen"];
 
@@ -73,6 +73,17 @@ class Place {
     } else if (this.address() !== location.pathname + location.search) {
       history.pushState(null, "", this.address());
     }
+  };
+
+  /** Brings the address up to what is the case; no step of the history. */
+  rewrite = (patch: Record<string, string | null>): void => {
+    const next = { ...this.params };
+    for (const [key, value] of Object.entries(patch)) {
+      if (value === null) delete next[key];
+      else next[key] = value;
+    }
+    this.params = next;
+    if (this.address() !== location.pathname + location.search) history.replaceState(null, "", this.address());
   };
 
   /** Goes to a page. Text and model come along; what belongs to the picture left does not. */

@@ -11,7 +11,13 @@ export interface Palette {
   query: string;
   key: string;
   wrong: string;
+  positive: string;
+  negative: string;
+  high: string;
+  strong: string;
   mono: string;
+  sans: string;
+  categories: string[];
   ramp: Uint8ClampedArray; // 256 colours, three bytes each
 }
 
@@ -31,12 +37,14 @@ export function readPalette(element: Element = document.querySelector(".llmw") ?
     dark: style.colorScheme === "dark",
     paper: of("--paper"), deep: of("--paper-deep"), ink: of("--ink"), soft: of("--ink-soft"),
     line: of("--line"), accent: of("--accent"), query: of("--query"), key: of("--key"),
-    wrong: of("--wrong"), mono: of("--mono"), ramp,
+    wrong: of("--wrong"), positive: of("--positive"), negative: of("--negative"), high: of("--paper-high"),
+    strong: of("--line-strong"), mono: of("--mono"), sans: of("--sans"),
+    categories: Array.from({ length: 8 }, (_, i) => of(`--category-${i + 1}`)), ramp,
   };
 }
 
 /** `#rrggbb`, or the `#rgb` that a minifier makes of it. */
-function channels(hex: string): number[] {
+export function channels(hex: string): number[] {
   const digits = hex.length === 4 ? [...hex.slice(1)].map((digit) => digit + digit).join("") : hex.slice(1);
   const value = parseInt(digits, 16) || 0;
   return [value >> 16, (value >> 8) & 255, value & 255];
