@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from llm_workings.core.errors import BadInput
 from llm_workings.core.progress import SILENT, Progress
 from llm_workings.models.sites import Site, stream_of
-from llm_workings.models.transformer import KeyValueCache, Rotation
+from llm_workings.models.transformer import Block, KeyValueCache, Rotation
 from llm_workings.trace.apply import FINAL
 
 if TYPE_CHECKING:
@@ -82,6 +82,10 @@ class Base:
                 found = self.model.run(keep=wanted, resume=self.run.at(layer), stop=layer + 1, logits=False)
             for place in wanted:
                 self._values[place] = found[place]
+
+    def block(self, layer: int) -> Block:
+        """The model's block, as what it is."""
+        return cast(Block, self.model.transformer.blocks[layer])
 
     def release(self) -> None:
         """Let go of the values held; they can be had again."""

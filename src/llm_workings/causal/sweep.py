@@ -280,22 +280,23 @@ def _quick(base: Base, place: Site, changes: list[_Change]) -> list[Row]:
     assert layer is not None
     positions = torch.cat([change.positions for change in changes])
     tokens = torch.cat([change.value for change in changes])  # [token, ...]
-    block = base.model.transformer.blocks[layer]
+    block = base.block(layer)
     if place.kind == "resid_pre":
         return _rows(base, layer, changes, tokens)
     if place.kind == "z":
         tokens = block.attention.output(tokens.flatten(1))
     enters = base.stream[layer][positions]
+    if place.kind == "mlp_post":
+        assert block.mlp is not None
+        tokens = block.mlp.output(tokens)
     if isinstance(spec.block, ParallelPreNorm) and place.kind != "resid_post":
-        if place.kind in ("z", "attn_out"):
-            other = base.value(site("mlp_out", layer))[0, positions]
-        else:
-            other = base.value(site("attn_out", layer))[0, positions]
-            tokens = block.mlp.output(tokens) if place.kind == "mlp_post" else tokens
-        return _rows(base, layer + 1, changes, enters + tokens + other)
+        beside = "mlp_out" if place.kind in ("z", "attn_out") else "attn_out"
+        return _rows(
+            base, layer + 1, changes, enters + tokens + base.value(site(beside, layer))[0, positions]
+        )
     if place.kind in ("z", "attn_out"):
         tokens = enters + tokens
-    if place.kind in ("z", "attn_out", "resid_mid"):  # the stream after attention
+    if place.kind in ("z", "attn_out", "resid_mid"):  # now the stream after attention
         if block.mlp is None:
             return _rows(base, layer + 1, changes, tokens)
         if isinstance(spec.block, PostNorm):
@@ -304,7 +305,6 @@ def _quick(base: Base, place: Site, changes: list[_Change]) -> list[Row]:
         else:
             tokens = tokens + block.mlp(block.ln2.apply_to(tokens), UNTAPPED, layer)
     elif place.kind in ("mlp_post", "mlp_out"):
-        tokens = block.mlp.output(tokens) if place.kind == "mlp_post" else tokens
         before = "ln1" if isinstance(spec.block, PostNorm) else "resid_mid"
         tokens = base.value(site(before, layer))[0, positions] + tokens
     if isinstance(spec.block, PostNorm):

@@ -25,7 +25,7 @@ from torch import Tensor
 from llm_workings.core.progress import SILENT, Progress
 from llm_workings.models.sites import Site
 from llm_workings.models.spec import MaskedTokenHead, NextTokenHead, ParallelPreNorm, PostNorm
-from llm_workings.models.transformer import UNTAPPED, Block, KeyValueCache, Rotation, Transformer
+from llm_workings.models.transformer import UNTAPPED, KeyValueCache, Rotation, Transformer
 from llm_workings.trace.apply import FINAL, Frame, apply
 from llm_workings.trace.edits import AnyEdit
 
@@ -170,12 +170,12 @@ class Wave:
             )
         rotation = _rotation(base.rotation, torch.arange(position, base.n, device=stream.device))
         visible = self._visible(position) if base.spec.causal and position else None
-        block = self.transformer.blocks[layer]
+        block = self.base.block(layer)
         return block(stream, RowTap(rows, frame), rotation, visible, cache)
 
     def _packed(self, layer: int, streams: dict[int, Tensor], only_scored: bool) -> dict[int, Tensor]:
         """A layer over the tokens of all rows at once; `only_scored`: only what the answer reads."""
-        block: Block = self.transformer.blocks[layer]
+        block = self.base.block(layer)
         spec, attention = self.base.spec, block.attention
         widths, size = attention.widths, spec.attention.d_head
         groups = sorted(streams)
@@ -253,9 +253,8 @@ class Wave:
                 visible = self._visible(p) if self.base.spec.causal else None
                 if visible is not None and wanted is not None:
                     visible = visible[wanted[p]]
-                z = F.scaled_dot_product_attention(
-                    *(part.transpose(1, 2) for part in (queries, keys, values)), visible
-                )
+                queries, keys, values = (part.transpose(1, 2) for part in (queries, keys, values))
+                z = F.scaled_dot_product_attention(queries, keys, values, visible)
                 mixed.append(z.transpose(1, 2).flatten(0, 1))
             at += rows * length
             asked_at += rows * asks
