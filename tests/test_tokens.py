@@ -296,6 +296,28 @@ def test_pieces_put_together_are_the_text(text: str) -> None:
     assert spelled == text.encode().decode("ascii", "backslashreplace")
 
 
+def test_spans_are_where_tokens_stand_in_the_text(bpe: Path, vocab_txt: Path) -> None:
+    ours = from_folder(bpe)
+    assert ours is not None
+    text = "the cat, é 🎉 on"
+    ids, spans = ours.encode(text), ours.spans(text)
+    assert len(ids) == len(spans)
+    whole = [
+        (ours.piece(i), text[a:b]) for i, (a, b) in zip(ids, spans, strict=True) if "\\x" not in ours.piece(i)
+    ]
+    assert (" cat", " cat") in whole
+    assert all(piece == said for piece, said in whole)
+    assert {text[a:b] for a, b in spans} >= {"🎉"}  # each of its bytes spans the whole of it
+    words = from_folder(vocab_txt)
+    assert words is not None
+    spans = words.spans("the  cat")
+    assert (spans[0], spans[-1]) == ((0, 0), (0, 0))  # [CLS] and [SEP]
+    assert ["the  cat"[a:b] for a, b in spans[1:-1]] == ["the", "cat"]
+    assert words.spans("the  cat", special=False) == spans[1:-1]
+    with pytest.raises(BadInput, match="cannot write 'abc'"):
+        from_vocabulary(["a", "b"]).spans("abc")
+
+
 def test_word_pieces_keep_their_mark(vocab_txt: Path) -> None:
     ours = from_folder(vocab_txt)
     assert ours is not None

@@ -28,6 +28,11 @@ def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(_checked(seed))
 
 
+def python_generator(seed: int) -> random.Random:
+    """Python's own generator for `seed`, for what is chosen and shuffled rather than computed with."""
+    return random.Random(_checked(seed))
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Everything drawn inside from Python's, NumPy's and PyTorch's shared generators follows `seed`.

@@ -14,6 +14,7 @@ from typing import Any
 
 from tokenizers import (
     AddedToken,
+    Encoding,
     Regex,
     decoders,
     models,
@@ -62,8 +63,11 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str], *, special: bool = True) -> list[list[int]]:
         """The tokens of each text, unpadded."""
+        return [encoding.ids for encoding in self._encodings(texts, special)]
+
+    def _encodings(self, texts: Sequence[str], special: bool) -> list[Encoding]:
         try:
-            found = self.backend.encode_batch(list(texts), add_special_tokens=special)
+            return self.backend.encode_batch(list(texts), add_special_tokens=special)
         except Exception as error:  # the library raises a bare Exception, for a word without a token
             raise BadInput(
                 f"The vocabulary of {self.vocab_size} tokens cannot write {_shortened(texts)}: "
@@ -71,7 +75,13 @@ class Tokenizer:
                 hint=f"It has {_listed(sorted(self.backend.get_vocab()))}.",
                 given={"text": list(texts)},
             ) from error
-        return [encoding.ids for encoding in found]
+
+    def spans(self, text: str, *, special: bool = True) -> list[tuple[int, int]]:
+        """Where each token of `text` begins and ends in it, in characters; (0, 0) for one that is not.
+
+        The space before a word belongs to its token. Tokens that share a character share its span.
+        """
+        return list(self._encodings([text], special)[0].offsets)
 
     def decode(self, ids: Sequence[int], *, special: bool = True) -> str:
         """The text of `ids`, as the library joins it; without `special`, special tokens left out."""
