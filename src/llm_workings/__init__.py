@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from .core.errors import LabError
 
 if TYPE_CHECKING:
+    from .data.dataset import dataset
     from .models.sites import Site
     from .notebook import show
+    from .playground.network import Network
     from .trace.edits import (
         Add,
         Edit,
@@ -41,9 +43,11 @@ _EDITS = ("Add", "Edit", "FunctionEdit", "Mean", "Noise", "ProjectOut", "Replace
 _HOME = {
     **dict.fromkeys((*_EDITS, "Where", "Zero", "ablate_head"), "trace.edits"),
     **dict.fromkeys(("LanguageModel", "load"), "trace.model"),
+    "Network": "playground.network",
     "Run": "trace.run",
     "Site": "models.sites",
     "Text": "trace.generate",
+    "dataset": "data.dataset",
     "show": "notebook",
 }
 
@@ -54,6 +58,7 @@ __all__ = [
     "LabError",
     "LanguageModel",
     "Mean",
+    "Network",
     "Noise",
     "ProjectOut",
     "Replace",
@@ -65,6 +70,7 @@ __all__ = [
     "Where",
     "Zero",
     "ablate_head",
+    "dataset",
     "load",
     "show",
 ]

@@ -9,12 +9,14 @@ from pydantic import BeforeValidator, Field
 
 from llm_workings.data.spec import DataSpec
 from llm_workings.playground.config import Config
+from llm_workings.playground.run import Run
 
 from .contract import view
 from .lab import Lab
+from .network_details import Watched, check
 from .network_parts import Recording
+from .network_recording import record
 
-BOUND = 6_000_000  # bytes of frames and details, as the wire packs them
 MOST_STEPS = 1_000_000
 
 
@@ -81,4 +83,10 @@ def network(
     be read because it depends on two inputs; that a unit looks like one feature does not mean that
     the network uses it as one, and a low loss on these points says nothing of points elsewhere.
     """
-    raise NotImplementedError
+    from llm_workings.data.points import make
+
+    run = Run(config, make(data))
+    watched = Watched(sample, place, algebra=True, paths=True)
+    check(run, watched)
+    run.step(steps, lab.progress)
+    return record(run, data, watched, frames=frames, progress=lab.progress)

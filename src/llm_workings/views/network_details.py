@@ -9,10 +9,13 @@ from typing import Literal
 import numpy as np
 
 from llm_workings.core.errors import BadInput
-from llm_workings.playground import diagnosis
+from llm_workings.playground import algebra, diagnosis
+from llm_workings.playground.algebra import MOST, explain
+from llm_workings.playground.paths import strongest_paths
+from llm_workings.playground.record import StepRecord
 from llm_workings.playground.run import Run
 
-from .network_parts import Details, Finding, Series
+from .network_parts import Algebra, Check, Details, Equation, Finding, PathStrength, Series
 
 What = Literal["weight", "gradient", "activation"]
 
@@ -78,8 +81,12 @@ def still_there(run: Run, watched: Watched) -> Watched:
     return kept
 
 
-def details_of(run: Run, watched: Watched) -> Details:
-    """The details of the moment at which the run stands."""
+def details_of(run: Run, watched: Watched, *, most: int = MOST) -> Details:
+    """The details of the moment at which the run stands.
+
+    Args:
+        most: equations of the algebra, at the most.
+    """
     record = run.record()
     units = diagnosis.units_here(run)
     return Details(
@@ -92,8 +99,8 @@ def details_of(run: Run, watched: Watched) -> Details:
         dead=[flags.astype(np.uint8) for flags in units.dead],
         saturated=[flags.astype(np.uint8) for flags in units.saturated],
         findings=findings_of(run),
-        paths=[],
-        algebra=None,
+        paths=_paths(record) if watched.paths else [],
+        algebra=_algebra(run, record, watched, most) if watched.algebra else None,
         history=None if watched.history is None else _series(run, *watched.history, watched.sample),
     )
 
@@ -104,6 +111,33 @@ def findings_of(run: Run) -> list[Finding]:
         Finding(kind=found.kind, text=found.text, advice=found.advice, places=list(found.places))
         for found in diagnosis.diagnose(run)
     ]
+
+
+def _paths(record: StepRecord) -> list[PathStrength]:
+    with np.errstate(over="ignore"):
+        found = strongest_paths(record.before)
+    return [PathStrength(units=list(path.units), strength=path.strength) for path in found]
+
+
+def _algebra(run: Run, record: StepRecord, watched: Watched, most: int) -> Algebra:
+    """The step written out, for the watched sample where the batch has it, else for the batch's first."""
+    samples = [int(index) for index in run.data.train[record.samples]]
+    at = samples.index(watched.sample) if watched.sample in samples else 0
+    places = None if watched.place is None else [watched.place]
+    document = explain(record, at, places, most=most)
+    return Algebra(
+        step=document.step,
+        samples=samples,
+        sample=at,
+        equations=[_line(equation) for equation in document.equations],
+        left_out=document.left_out,
+    )
+
+
+def _line(line: algebra.Equation) -> Equation:
+    check = line.check and Check(measured=line.check.measured, difference=line.check.difference)
+    fields = {name: getattr(line, name) for name in Equation.model_fields}
+    return Equation(**{**fields, "places": list(line.places), "check": check})
 
 
 def _series(run: Run, place: str, what: What, sample: int | None) -> Series:

@@ -231,6 +231,28 @@ class Recording(Payload):
     """Python that makes the same run."""
     left_out: list[str]
 
+    def reading(self) -> str:
+        """The picture in a few sentences, for a terminal or a screen reader."""
+        setting, first, last = self.setting, self.frames[0].losses, self.frames[-1].losses
+        config = self.tree.branches[-1].config
+        said = (
+            f"A network {'-'.join(map(str, config.layers))} ({', '.join(config.activations)}) learns "
+            f"{setting.data.name} with {config.optimizer} at {config.learning_rate:g}: after "
+            f"{self.frames[-1].step:,} steps the {config.loss} loss is {last.train:.4g}, at first "
+            f"{first.train:.4g}"
+        )
+        if np.isfinite(last.train_accuracy):
+            said += f", the accuracy {last.train_accuracy:.1%}"
+        if np.isfinite(last.test):
+            said += f"; on the test set {last.test:.4g}"
+            said += f" and {last.test_accuracy:.1%}" if np.isfinite(last.test_accuracy) else ""
+        said += "."
+        branches = len(self.tree.branches)
+        if branches > 1:
+            said += f" The training has {branches} branches."
+        found = [finding.text for finding in self.details[-1].findings] if self.details else []
+        return " ".join([said, *found])
+
 
 class SweepGrid(Payload):
     """Many networks trained together: one a cell, so far."""
