@@ -112,6 +112,21 @@ def test_every_way_to_change(kind: str) -> None:
     assert_equal(base, [doubled, [doubled, Edit("z.2", Where(heads=1), Zero())]], difference(base))
 
 
+def test_an_array_for_every_position_is_read_where_it_stands() -> None:
+    """Also where the run begins later, since the first positions are replaced by what they are."""
+    base = base_of("llama")
+    draw = np.random.default_rng(1)
+    for place in (Site("k", 1), Site("pattern", 2), Site("rot_q", 0), Site("mlp_pre", 1)):
+        value = base.value(place).numpy().copy()
+        if place.kind == "pattern":
+            value[:, :, 5:] = draw.uniform(size=value[:, :, 5:].shape)
+        else:
+            value[:, 5:] += draw.normal(size=value[:, 5:].shape)
+        other = Edit("resid_pre.2", Where(positions=6), Scale(2.0))
+        entries = [Edit(place, how=Replace(value)), [Edit(place, how=Replace(value)), other]]
+        assert_equal(base, entries, difference(base))
+
+
 # ---- several edits in one run ----------------------------------------------------------------------
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(ANSWERING), st.data())

@@ -29,7 +29,7 @@ from llm_workings.models.spec import (
     Spec,
 )
 from llm_workings.models.transformer import UNTAPPED
-from llm_workings.trace.apply import FINAL, Frame, apply
+from llm_workings.trace.apply import FINAL, Frame, apply, from_position
 from llm_workings.trace.budget import read_size, spell
 from llm_workings.trace.edits import AnyEdit, Edit, FunctionEdit, Mean
 from llm_workings.trace.tap import NotFinite
@@ -256,10 +256,13 @@ def _general(base: Base, index: int, entry: list[AnyEdit]) -> list[Row]:
         axis = 2 if "query" in edit.place.axes else 1
         differs = (edited != value).transpose(1, axis)[0].flatten(1).any(-1)
         if differs.any():
-            # An edit that names positions is made at all of them, also where it changes nothing.
-            position = min(position, int(differs.nonzero()[0, 0]), _named(edit, base.n))
+            position = min(position, int(differs.nonzero()[0, 0]))
     if position == base.n:
         return []
+    # An edit that names positions is made at all of them, also where it changes nothing.
+    position = min(position, *(_named(edit, base.n) for edit in entry))
+    if position:
+        entry = [from_position(edit, base.value(edit.place), position) for edit in entry]
     return [Row(index, layer, position, base.stream[layer][position:], list(entry))]
 
 

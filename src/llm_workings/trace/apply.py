@@ -63,6 +63,26 @@ def apply(edit: data.AnyEdit, value: Tensor, frame: Frame) -> Tensor | None:
     return value.index_put(index, changed.expand(part.shape))
 
 
+def from_position(edit: data.AnyEdit, value: Tensor, position: int) -> data.AnyEdit:
+    """The same edit for a forward that begins at `position`: of an array that says something of every
+    position, only what it says from there on.
+
+    `value` is the site's value in a whole forward of one text, `[1, ...]`.
+    """
+    given = None if isinstance(edit, data.FunctionEdit) else getattr(edit.how, "value", None)
+    if given is None or position == 0 or edit.where.positions is not None:  # type: ignore[union-attr]
+        return edit
+    assert isinstance(edit, data.Edit)
+    axis = _axis(edit.place.axes, "positions")
+    if axis is None:
+        return edit
+    n = value.shape[axis]
+    index = _index(edit, value, Frame((n,), range(n), range(n)))
+    whole = _fitted(edit, given, value[index])
+    rest = whole.narrow(axis, position, n - position)
+    return data.Edit(edit.place, edit.where, edit.how.model_copy(update={"value": rest.cpu().numpy()}))
+
+
 def _call(edit: data.FunctionEdit, value: Tensor) -> Tensor:
     changed = edit.function(value)
     if not isinstance(changed, Tensor):
