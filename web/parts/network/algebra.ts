@@ -20,7 +20,7 @@ export interface Group {
   section: Section;
   title: string;
   about: string;
-  layers: { layer: number; equations: Equation[] }[];
+  layers: { layer: number; named: boolean; equations: Equation[] }[];
   count: number;
 }
 
@@ -32,9 +32,14 @@ export function grouped(algebra: Algebra, keep: (equation: Equation) => boolean 
     const group = groups.get(equation.section);
     if (!group || !keep(equation)) continue;
     let last = group.layers.at(-1);
-    if (last?.layer !== equation.layer) group.layers.push((last = { layer: equation.layer, equations: [] }));
+    if (last?.layer !== equation.layer) group.layers.push((last = { layer: equation.layer, named: false, equations: [] }));
     last.equations.push(equation);
     group.count += 1;
+  }
+  // A layer is named where the lines pass to it from another one.
+  for (const { layers } of groups.values()) {
+    const own = layers.filter(({ layer }) => layer > 0);
+    own.forEach((part, i) => (part.named = own.some(({ layer }) => layer !== part.layer) && own[i - 1]?.layer !== part.layer));
   }
   return [...groups.values()].filter((group) => group.count > 0);
 }

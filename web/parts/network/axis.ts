@@ -12,21 +12,22 @@ export interface Scale {
 /** The smallest of 1, 2, 5, 10, 20 … that is at least `size`. */
 export function roundUp(size: number): number {
   if (!(size > 0) || !Number.isFinite(size)) return 1;
+  if (size < 1e-300) return 1e-300; // below it powers of ten run out
   const ten = 10 ** Math.floor(Math.log10(size));
   const [step = 10] = [1, 2, 5].filter((one) => one * ten >= size * (1 - 1e-9));
   return step * ten;
 }
 
-/** Lowest and highest of an axis for these values: of a logarithm whole powers of ten, else round numbers and 0. */
+/** Lowest and highest of an axis for these values: round numbers, and 0 where the axis is no logarithm. */
 export function domain(values: number[], log: boolean): [number, number] {
   const seen = finite(values);
   if (log) {
     const positive = seen.filter((value) => value > 0);
     if (positive.length === 0) return [0.1, 1];
-    const low = 10 ** Math.floor(Math.log10(positive.reduce((a, b) => Math.min(a, b))) + 1e-9);
-    const high = 10 ** Math.ceil(Math.log10(positive.reduce((a, b) => Math.max(a, b))) - 1e-9);
+    const low = 1 / roundUp(1 / positive.reduce((a, b) => Math.min(a, b)));
+    const high = roundUp(positive.reduce((a, b) => Math.max(a, b)));
     // A network that is solved to rounding would push everything else out of sight.
-    return [Math.max(low, high * 1e-12), Math.max(high, low * 10)];
+    return [Math.max(low, high * 1e-12), Math.max(high, low * 5)];
   }
   const low = seen.reduce((a, b) => Math.min(a, b), 0);
   const high = seen.reduce((a, b) => Math.max(a, b), 0);
@@ -39,11 +40,19 @@ export function scale(ends: [number, number], room: [number, number], log: boole
 
 export function ticks(ends: [number, number], log: boolean, most: number): number[] {
   if (!log) return scaleLinear(ends, [0, 1]).ticks(most);
-  const [low, high] = ends.map((end) => Math.round(Math.log10(end))) as [number, number];
-  const every = Math.max(1, Math.ceil((high - low) / most));
+  const [low, high] = ends as [number, number];
+  const [from, to] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)];
+  // Powers of ten; where there are few of them, 2 and 5 times those between.
+  const steps = high / low < 40 ? [1, 2, 5] : [1];
+  const every = Math.max(1, Math.ceil((to - from + 1) / most));
   const found: number[] = [];
-  for (let power = high; power >= low; power -= every) found.push(10 ** power);
-  return found.reverse();
+  for (let power = to; power >= from - 1; power -= every) {
+    for (const step of steps) {
+      const tick = Number((step * 10 ** power).toPrecision(3));
+      if (tick >= low * (1 - 1e-9) && tick <= high * (1 + 1e-9)) found.push(tick);
+    }
+  }
+  return found.sort((a, b) => a - b);
 }
 
 /** A round number, short: 0.05, 12k, 10⁻⁶. */

@@ -50,5 +50,5 @@ export function settingName(name: string): string {
 }
 
 export function branchName(branch: { label: string }): string {
-  return branch.label ? branch.label.replaceAll("_", " ") : "first run";
+  return branch.label ? branch.label.split("; ").map((part) => part.replace(/^[a-z]\w*(?= )/, settingName)).join("; ") : "first run";
 }
