@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,13 +13,14 @@ from llm_workings.core.dataset import Dataset
 from llm_workings.core.errors import BadInput, Cancelled, TooLarge
 from llm_workings.core.progress import Progress
 from llm_workings.playground.config import Config
-from llm_workings.playground.kernel import Kernel
+from llm_workings.playground.kernel import Kernel, State, initial
 from llm_workings.playground.sweep import CURVE, SWEPT, Sweep
 
 STEPS = 50
-# Two values of each, both far from where rounding is magnified.
+# Two values of each. No round ones: a bias moved by ±rate at a time would come to lie exactly on a target,
+# where the sign of an absolute error is a matter of rounding.
 VALUES = {
-    "learning_rate": (0.01, 0.05),
+    "learning_rate": (0.01131, 0.04717),
     "l1": (0.0, 0.01),
     "l2": (0.02, 0.0),
     "seed": (3, 8),
@@ -32,7 +35,7 @@ VALUES = {
     "clip": (0.1, 10.0),
     "confidence_penalty": (0.0, 0.2),
     "init_scale": (0.3, 0.6),
-    "bias_init": (0.0, 0.1),
+    "bias_init": (0.01713, 0.1137),
     "huber_delta": (0.1, 1.0),
     "leaky_slope": (0.01, 0.2),
 }
@@ -72,23 +75,54 @@ def points(classes: int = 2, n: int = 23, held_back: int = 6, features: int = 2)
 
 
 def assert_each_is_its_kernel(sweep: Sweep, steps: int = STEPS) -> None:
-    sweep.advance(steps)
+    """Every network agrees with a kernel of its config to 1e-9 after `steps` updates.
+
+    Where the training itself magnifies rounding by as much (a nudge of 1e-13 to the first weights grows past
+    1e-9), it is only asked that each update agrees, made from the same state.
+    """
+    cells = [(r, c) for r in range(sweep.shape[0]) for c in range(sweep.shape[1])]
+    kernels = {(r, c): Kernel(sweep.configs[r][c], sweep.data) for r, c in cells}
+    chaotic = {cell: magnifies(kernel, steps) for cell, kernel in kernels.items()}
+    for _ in range(steps if any(chaotic.values()) else 0):
+        before = {cell: sweep.state(*cell) for cell in cells}
+        sweep.advance(1)
+        for cell, kernel in kernels.items():
+            if chaotic[cell] and sweep.diverged[cell] < 0:
+                kernel.start(before[cell])
+                assert kernel.advance(1) == 1
+                assert_same(sweep.state(*cell), kernel)
+    sweep.advance(steps - sweep.step)
     measured = sweep.measure()
-    for r, row in enumerate(sweep.configs):
-        for c, config in enumerate(row):
-            kernel = Kernel(config, sweep.data)
-            assert kernel.advance(steps) == steps
-            state = sweep.state(r, c)
-            np.testing.assert_allclose(state.parameters, kernel.parameters, rtol=1e-9, atol=1e-9)
-            for name, slot in kernel.slots.items():
-                np.testing.assert_allclose(state.slots[name], slot, rtol=1e-9, atol=1e-9)
-            for name, value in kernel.measure().items():
-                if hasattr(measured, name):
-                    np.testing.assert_allclose(getattr(measured, name)[r, c], value, rtol=1e-9, atol=1e-9)
+    for cell, kernel in kernels.items():
+        if not chaotic[cell]:
+            kernel.start(initial(kernel.config))
+            made = kernel.advance(steps)
+            assert sweep.diverged[cell] == (made if kernel.diverged else -1)
+            if not kernel.diverged:
+                assert_same(sweep.state(*cell), kernel)
+                for name, value in kernel.measure().items():
+                    if hasattr(measured, name):
+                        assert getattr(measured, name)[cell] == pytest.approx(value, 1e-9, 1e-9, nan_ok=True)
+
+
+def assert_same(state: State, kernel: Kernel) -> None:
+    np.testing.assert_allclose(state.parameters, kernel.parameters, rtol=1e-9, atol=1e-9)
+    assert state.slots.keys() == kernel.slots.keys()
+    for name, slot in kernel.slots.items():
+        np.testing.assert_allclose(state.slots[name], slot, rtol=1e-9, atol=1e-9)
+
+
+def magnifies(kernel: Kernel, steps: int) -> bool:
+    first, found = initial(kernel.config), []
+    for nudge in (0.0, 1e-13):
+        kernel.start(replace(first, parameters=first.parameters * (1 + nudge)))
+        found.append((kernel.advance(steps), kernel.parameters.copy()))
+    (made, one), (also_made, other) = found
+    return made != also_made or not np.allclose(one, other, rtol=1e-9, atol=1e-9)
 
 
 @st.composite
-def sweeps(draw: st.DrawFn) -> Sweep:
+def sweeps(draw: st.DrawFn) -> tuple[Config, int, str, str]:
     loss, output = draw(st.sampled_from(ENDS))
     classes = draw(st.sampled_from((2, 3)))
     width = classes if output == "softmax" or classes == 3 else 1
@@ -102,7 +136,8 @@ def sweeps(draw: st.DrawFn) -> Sweep:
         schedule_every=60,
         warmup=draw(st.sampled_from((0, 10))),
         init=draw(st.sampled_from(("xavier", "he", "lecun", "uniform"))),
-        learning_rate=0.02,
+        learning_rate=0.02131,
+        bias_init=0.01713,
         epsilon=1e-3,
         batch_size=draw(st.sampled_from((1, 4, 100))),
         l1=draw(st.sampled_from((0.0, 0.01))),
@@ -116,7 +151,7 @@ def sweeps(draw: st.DrawFn) -> Sweep:
     if output not in ("sigmoid", "softmax"):
         can.remove("confidence_penalty")
     first, second = draw(st.lists(st.sampled_from(can), min_size=2, max_size=2, unique=True))
-    return Sweep(config, points(classes), (first, VALUES[first]), (second, VALUES[second]))
+    return config, classes, first, second
 
 
 def _means_something(config: Config, setting: str, values: tuple[str, ...]) -> bool:
@@ -126,10 +161,13 @@ def _means_something(config: Config, setting: str, values: tuple[str, ...]) -> b
     return bool(set(values) & ({has} if isinstance(has, str) else set(has)))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(sweep=sweeps())
-def test_each_network_learns_as_it_would_alone(sweep: Sweep) -> None:
-    assert_each_is_its_kernel(sweep)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(sweeps())
+def test_each_network_learns_as_it_would_alone(drawn: tuple[Config, int, str, str]) -> None:
+    config, classes, first, second = drawn
+    assert_each_is_its_kernel(
+        Sweep(config, points(classes), (first, VALUES[first]), (second, VALUES[second]))
+    )
 
 
 @pytest.mark.parametrize("name", SWEPT)
