@@ -48,7 +48,7 @@ def explain(
             update; of an input the weights that lead out of it), `w1.0.2`, `b1.2`. None: everything.
         loss_of: what finite differences are taken of; by default the batch's loss and confidence penalty,
             computed apart from the kernel.
-        most: equations at most. Parts of long sums go first; then what comes last.
+        most: equations at most. Parts of long sums are left out first, then parameters, then units.
 
     Raises:
         BadInput: a place that is not in the network, a sample that is not in the batch.
@@ -61,9 +61,9 @@ def explain(
             given={"sample": sample, "batch": n},
         )
     scope, clipped = Scope.of(record.config, places), record.clipped != 1.0
-    asked = count(scope, n, clipped)
-    whole = asked if scope.whole else count(Scope.of(record.config), n, clipped)
-    sheet = Sheet(record, sample, scope, room=max(0, most - asked.main))
+    whole = count(Scope.of(record.config), n, clipped)
+    scope = scope.fitting(n, clipped, most)
+    sheet = Sheet(record, sample, scope, room=max(0, most - count(scope, n, clipped).main))
     sections = (forward, loss, backward, gradient, penalty, clip, optimizer, update)
     lines = list(islice(chain.from_iterable(section(sheet) for section in sections), max(0, most)))
     return Document(

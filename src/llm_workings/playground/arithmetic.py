@@ -64,7 +64,7 @@ def agrees(value: float, result: str) -> bool:
     return Decimal(value).quantize(shown, ROUND_HALF_EVEN, EXACTLY) == shown
 
 
-@lru_cache(1 << 16)
+@lru_cache(1 << 14)
 def shown(value: float, digits: int) -> tuple[str, float]:
     """`format_number`, and the number that this text says."""
     text = format_number(value, digits)

@@ -31,7 +31,7 @@ def measure(
         loss_of: what to take the differences of, by default the batch's loss and confidence penalty from
             the formulas below.
     """
-    found = {}
+    found: dict[tuple[int, int, int], float] = {}
     with np.errstate(all="ignore"):
         layers = _below(record) if loss_of is None else []
         for l in sorted({l for l, _, _ in wanted}):

@@ -17,6 +17,7 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from .arithmetic import EXACT, EXACTLY, FUNCTIONS, RELATIONS, agrees, divide, format_result, power, shown
@@ -27,7 +28,7 @@ BREAK = "\0"  # where a line of LaTeX may be broken; taken out before it is seen
 WIDTH = 76  # characters that a row of numbers may take
 ROUNDING = 1e-12  # what sums in another order may differ by, as a share of the terms
 
-SUM, PRODUCT, POWER, ATOM = range(4)  # how tightly a piece of writing holds together
+CHOICE, SUM, PRODUCT, POWER, ATOM = range(5)  # how tightly a piece of writing holds together
 BOUNDED = {"tanh", "sigmoid", "erf", "sin", "cos"}  # rounded by about the same near 0 as near 1
 
 
@@ -76,11 +77,16 @@ class Number(Expression):
     def write(self, digits: int) -> Written:
         if not digits:
             return Written(self.symbol, self.symbol, ATOM, ATOM)
-        text, _ = shown(self.number, EXACT if self.exact else digits)
-        return Written(text, latex_number(text), ATOM, PRODUCT if "e" in text else ATOM)
+        return _written(self.number, EXACT if self.exact else digits)
 
     def magnitude(self) -> float:
         return abs(self.number)
+
+
+@lru_cache(1 << 14)
+def _written(value: float, digits: int) -> Written:
+    text, _ = shown(value, digits)
+    return Written(text, latex_number(text), ATOM, PRODUCT if "e" in text else ATOM)
 
 
 _WORDS = {"nan": r"\mathrm{nan}", "inf": r"\infty", "-inf": r"-\infty"}
@@ -123,10 +129,11 @@ class Sum(Expression):
     def write(self, digits: int) -> Written:
         if self.short and not digits:
             return Written(self.short, self.short, PRODUCT, PRODUCT)
-        texts, latexes = [], []
+        texts: list[str] = []
+        latexes: list[str] = []
         for term in self.terms:
             text, latex, text_level, latex_level = term.write(digits)
-            if text_level == SUM:
+            if text_level <= SUM:
                 text = f"({text})"
             if latex_level == SUM:
                 latex = _bracketed(latex)
@@ -161,7 +168,7 @@ class Product(Expression):
         latexes: list[str] = []
         for factor in self.factors:
             text, latex, text_level, latex_level = factor.write(digits)
-            if text_level == SUM or (texts and text_level == PRODUCT):
+            if text_level <= SUM or (texts and text_level == PRODUCT):
                 text = f"({text})"
             if latex_level == SUM or (texts and latex[0] == "-"):
                 latex = _bracketed(latex)
@@ -183,7 +190,7 @@ class Quotient(Expression):
 
     def write(self, digits: int) -> Written:
         above, below = self.above.write(digits), self.below.write(digits)
-        first = f"({above.text})" if above.text_level == SUM else above.text
+        first = f"({above.text})" if above.text_level <= SUM else above.text
         second = below.text if below.text_level >= POWER else f"({below.text})"
         latex = rf"\frac{{{_whole(above.latex)}}}{{{_whole(below.latex)}}}"
         return Written(f"{first} / {second}", latex, PRODUCT, ATOM)
@@ -223,7 +230,7 @@ class Negation(Expression):
 
     def write(self, digits: int) -> Written:
         text, latex, text_level, latex_level = self.of.write(digits)
-        if text_level == SUM or text[0] == "-":
+        if text_level <= SUM or text[0] == "-":
             text = f"({text})"
         if latex_level == SUM or latex[0] == "-":
             latex = _bracketed(latex)
@@ -260,7 +267,7 @@ class Function(Expression):
                 powers = f"{BREAK}+".join(f"e^{{{_whole(latex)}}}" for latex in latexes)
                 return Written(text, rf"\log {_bracketed(powers)}", ATOM, PRODUCT)
         name = _NAMES.get(self.name, rf"\operatorname{{{self.name}}}")
-        return Written(text, name + _bracketed(rf",{BREAK}\,".join(latexes)), ATOM, ATOM)
+        return Written(text, name + _bracketed(r",\,".join(latexes)), ATOM, ATOM)
 
     def magnitude(self) -> float:
         at_least = 1.0 if self.name in BOUNDED else 0.0
@@ -296,12 +303,14 @@ class Cases(Expression):
 
     def write(self, digits: int) -> Written:
         parts = [part.write(digits) for part in (self.then, self.left, self.right, self.otherwise)]
-        then, left, right, otherwise = (part.text for part in parts)
+        then, left, right, otherwise = (
+            f"({part.text})" if part.text_level == CHOICE else part.text for part in parts
+        )
         text = f"{then} if {left} {self.relation} {right} else {otherwise}"
         then, left, right, otherwise = (_whole(part.latex) for part in parts)
         relation = {"<=": r"\le ", ">=": r"\ge "}.get(self.relation, self.relation)
         lines = rf"{then} & {left}{relation}{right}\\ {otherwise} & \text{{otherwise}}"
-        return Written(text, rf"\begin{{cases}}{lines}\end{{cases}}", SUM, ATOM)
+        return Written(text, rf"\begin{{cases}}{lines}\end{{cases}}", CHOICE, ATOM)
 
     def magnitude(self) -> float:
         return max(self.then.magnitude(), self.otherwise.magnitude())
@@ -387,7 +396,7 @@ def rows(latex: str, result: str) -> str:
         return f"= {_whole(latex)} {end}"
     lines, line, width = [], "", 0
     for piece in latex.split(BREAK):
-        wide = len(re.sub(r"\\[a-z]+ ?|[{}]", "*", piece))
+        wide = len(piece) - 5 * piece.count(r"\cdot ") - 4 * piece.count(r"\big")
         if line and width + wide > WIDTH:
             lines.append(line)
             line, width = "", 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from llm_workings.core.errors import BadInput
 from .config import Config
 from .losses import fused
 
-LONGEST_SUM = 64  # terms in one equation: a longer sum is added up in parts, each an equation of its own
+LONGEST_SUM = 72  # terms in one equation: a longer sum is added up in parts, each an equation of its own
 PLACE = re.compile(r"([ub])(\d{1,6})\.(\d{1,6})|(w)(\d{1,6})\.(\d{1,6})\.(\d{1,6})")
 # How many equations an optimizer takes for a parameter: its memory's, and the step's.
 OPTIMIZER_LINES = {"sgd": 1, "momentum": 2, "nesterov": 2, "rmsprop": 2, "adam": 3, "adamw": 3}
@@ -45,8 +45,7 @@ class Scope:
         """
         pairs = list(zip(config.layers, config.layers[1:], strict=False))
         if places is None:
-            everything = tuple({j: range(into + 1) for j in range(out)} for into, out in pairs)
-            return cls(config, everything, True)
+            return cls(config, tuple(_all(into, out) for into, out in pairs), True)
         found: tuple[dict[int, set[int]], ...] = tuple({} for _ in pairs)
         for place in places:
             kind, layer, *units = _read(config, place)
@@ -57,13 +56,59 @@ class Scope:
             into = config.layers[layer - 1]
             which = {"u": range(into + 1), "b": [into], "w": units[:1]}[kind]
             found[layer - 1].setdefault(units[-1], set()).update(which)
-        asked = tuple({j: sorted(layer[j]) for j in sorted(layer)} for layer in found)
-        return cls(config, asked, False)
+        return cls(config, tuple(_in_order(layer) for layer in found), False)
+
+    def fitting(self, batch: int, clipped: bool, most: int) -> Scope:
+        """As much of it as takes `most` equations, so that each part of a step is there.
+
+        A few units of each layer, whose own equations take a quarter of the room, then some parameters of
+        each, the bias among them.
+        """
+        if count(self, batch, clipped).main <= most:
+            return self
+        units = _most(
+            max(map(len, self.asked)), lambda n: count(self._first(n, 0), batch, clipped).main <= most // 4
+        )
+        units = max(1, units)
+        each = _most(
+            max(self.config.layers) + 1, lambda n: count(self._first(units, n), batch, clipped).main <= most
+        )
+        return self._first(units, each)
+
+    def _first(self, units: int, parameters: int) -> Scope:
+        """The first so many units of each layer, with so many of what is asked of each."""
+        found = []
+        for l, asked in enumerate(self.asked):
+            into = self.config.layers[l]
+            kept: dict[int, Sequence[int]] = {}
+            for j in list(asked)[:units]:
+                bias = [into] if parameters > 1 and into in asked[j] else []
+                weights = [i for i in asked[j] if i < into]
+                kept[j] = [*weights[: parameters - len(bias)], *bias]
+            found.append(kept)
+        return Scope(self.config, tuple(found), self.whole)
 
     @property
     def losses(self) -> bool:
         """Whether the loss is asked for: with any output, or with everything."""
         return self.whole or bool(self.asked[-1])
+
+
+def _most(highest: int, fits: Callable[[int], bool]) -> int:
+    """The largest number up to `highest` that fits, if all smaller ones do; 0 if none."""
+    low = 0
+    while low < highest:
+        middle = (low + highest + 1) // 2
+        low, highest = (middle, highest) if fits(middle) else (low, middle - 1)
+    return low
+
+
+def _all(into: int, out: int) -> dict[int, Sequence[int]]:
+    return {j: range(into + 1) for j in range(out)}
+
+
+def _in_order(found: dict[int, set[int]]) -> dict[int, Sequence[int]]:
+    return {j: sorted(found[j]) for j in sorted(found)}
 
 
 def _read(config: Config, place: str) -> tuple[str, int, *tuple[int, ...]]:

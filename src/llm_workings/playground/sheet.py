@@ -203,19 +203,19 @@ class Sheet:
             units = measure(array).sum(axis=0)
             for j in self.scope.asked[l]:
                 at, unit_id, places = (l + 1, j), f"{id}.u{l + 1}.{j}", (f"u{l + 1}.{j}",)
-                terms = yield from self.parts(unit_id, section, leaves(l, j), at=at, places=places)
+                some = yield from self.parts(unit_id, section, leaves(l, j), at=at, places=places)
                 title = f"What leads into {unit_name(self, l + 1, j).lower()} has its share"
                 left = rf"{symbol}^{{({l + 1})}}_{{{j}}}"
-                whole = Sum(tuple(terms), short=rf"\sum {bar}")
+                whole = Sum(tuple(some), short=rf"\sum {bar}")
                 yield self.line(unit_id, section, title, left, whole, at=at, places=places)
             own = rf"{symbol}^{{({l + 1})}}"
             layers.append(Number(own, float(units.sum())))
             if self.scope.asked[l]:
                 at, layer_id = (l + 1, -1), f"{id}.layer{l + 1}"
                 each = [Number(rf"{own}_{{{j}}}", value) for j, value in enumerate(units.tolist())]
-                terms = yield from self.parts(layer_id, section, each, at=at)
+                some = yield from self.parts(layer_id, section, each, at=at)
                 title, short = f"Layer {l + 1} adds up what its units have", rf"\sum_j {own}_j"
-                whole = Sum(tuple(terms), short=short if len(each) > EXPANDED else "")
+                whole = Sum(tuple(some), short=short if len(each) > EXPANDED else "")
                 yield self.line(layer_id, section, title, own, whole, at=at)
         return Sum(tuple(layers))
 
