@@ -42,7 +42,8 @@ export type Command =
   | { do: "save" }
   | { do: "export" }
   | { do: "script" }
-  | { do: "parameters" };
+  | { do: "parameters" }
+  | { do: "load_parameters"; parameters: Record<string, unknown> };
 
 export interface Status {
   playing: boolean;

@@ -29,7 +29,9 @@ export class Training implements Session {
   private live: Live;
   private begun: Start;
   private watching = "";
-  private files = new Map<string, (content: BlobPart) => void>();
+  private coming: { setting: Setting; tree: Tree | null } | null = null;
+  private told = "";
+  private taking = new Map<string, { resolve: (content: BlobPart) => void; reject: (error: LabError) => void }>();
 
   constructor(start: Start) {
     this.begun = start;
@@ -40,21 +42,27 @@ export class Training implements Session {
     return new Live({
       opened: () => this.setup(this.begun),
       setting: (setting) => {
-        this.setting = setting;
-        this.grid = this.predictions = this.details = null;
-        this.frame = null; // of another network: the next one comes at once
-        this.onsettled();
+        this.coming = { setting, tree: null }; // of another network: shown when its first frame is here
       },
       frame: (frame) => {
+        if (this.coming?.tree) {
+          this.setting = this.coming.setting;
+          this.tree = this.coming.tree;
+          this.grid = this.predictions = this.details = null;
+          this.coming = null;
+        }
         this.frame = frame;
         flushSync(); // drawn now, so that what it took is known
+        this.settle();
       },
       tree: (tree) => {
-        const before = this.tree;
-        this.tree = tree;
-        if (tree.branch !== before?.branch || this.config !== before?.branches.find(({ id }) => id === before.branch)?.config) this.onsettled();
+        if (this.coming) this.coming.tree = tree;
+        else this.tree = tree;
       },
-      details: (details) => (this.details = details),
+      details: (details) => {
+        this.details = details;
+        this.findings = details.findings;
+      },
       grid: (grid) => {
         this.grid = grid;
         this.sweeping = grid.step < grid.steps;
@@ -65,15 +73,17 @@ export class Training implements Session {
         this.findings = findings;
       },
       file: (kind, content) => {
-        this.files.get(kind)?.(content);
-        this.files.delete(kind);
+        this.taking.get(kind)?.resolve(content);
+        this.taking.delete(kind);
       },
       error: (error) => {
-        this.error = error;
         this.sweeping = false;
+        if (this.taking.size === 0) this.error = error;
+        this.refuse(error);
       },
       lost: (error) => {
         this.lost = error;
+        this.refuse(error);
         this.playing = false;
       },
     });
@@ -88,6 +98,14 @@ export class Training implements Session {
   get last(): number {
     const { tree, frame } = this;
     return Math.max(tree?.branches.find(({ id }) => id === tree.branch)?.tip ?? 0, frame?.step ?? 0);
+  }
+
+  private settle(): void {
+    const { config, setting } = this;
+    const now = JSON.stringify([config, setting?.data]);
+    if (now === this.told) return;
+    this.told = now;
+    this.onsettled();
   }
 
   setup(start: Start): void {
@@ -155,15 +173,27 @@ export class Training implements Session {
     this.live.send({ do: "watch", ...what });
   };
 
-  /** Something to be taken along: asked for here, and given to `taken` when it comes. */
-  take(what: "save" | "export" | "script" | "parameters", taken: (content: BlobPart) => void): void {
-    this.files.set(what === "save" ? "SavedRun" : what, taken);
-    this.live.send({ do: what });
+  /** Something to be taken along: the run, its page, its script or its parameters. */
+  take(what: "save" | "export" | "script" | "parameters"): Promise<BlobPart> {
+    return new Promise((resolve, reject) => {
+      this.taking.set(what === "save" ? "SavedRun" : what, { resolve, reject });
+      this.live.send({ do: what });
+    });
+  }
+
+  private refuse(error: LabError): void {
+    for (const { reject } of this.taking.values()) reject(error);
+    this.taking.clear();
   }
 
   /** A saved run, to go on from. */
   load(content: ArrayBuffer): void {
     this.error = null;
     this.live.load(content);
+  }
+
+  loadParameters(parameters: Record<string, unknown>): void {
+    this.error = null;
+    this.live.send({ do: "load_parameters", parameters });
   }
 }

@@ -6,7 +6,7 @@ import type { Palette } from "../palette.svelte";
 import { BIAS, curve, type Edge, type Layout, type Node } from "./geometry";
 import { unitName } from "./naming";
 import { Pixels, rgb, shade, signedRamp } from "./paint";
-import { edgeValue, unitIndex } from "./values";
+import { edgeValue, scaleOf, unitIndex } from "./values";
 
 export type ScaleBy = "unit" | "layer" | "network";
 export type Values = "none" | "activation" | "gradient";
@@ -99,16 +99,22 @@ function fillSheet({ setting, frame, scale }: Drawing, palette: Palette): void {
   const { data } = frame.maps;
   const { words } = sheet;
   let index = 0;
+  // A single output that decides between two classes is coloured as its surface is: white where it is unsure.
+  const { middle, reach } = scaleOf(setting);
+  const decides = setting.task === "classes" && setting.config.layers.at(-1) === 1;
   setting.config.layers.forEach((units, layer) => {
+    const last = decides && layer === setting.config.layers.length - 1;
     const shared = scale === "unit" ? 0 : scaleEnd(setting, frame, layer, 0, scale);
     for (let unit = 0; unit < units; unit++, index++) {
-      const most = scale === "unit" ? 1 : frame.map_scale.data[index]! / (shared || 1);
+      const own = frame.map_scale.data[index]!;
+      const most = last ? own * (0.8 / reach) : scale === "unit" ? 1 : own / (shared || 1);
+      const shift = last ? -middle * (0.8 / reach) * 127 : 0;
       const left = (index % TILES) * wide;
       const top = Math.floor(index / TILES) * high;
       let from = index * high * wide;
       for (let row = high - 1; row >= 0; row--) {
         let to = (top + row) * across * wide + left;
-        for (let column = 0; column < wide; column++) words[to++] = ramp[127 + Math.round(data[from++]! * most)]!;
+        for (let column = 0; column < wide; column++) words[to++] = ramp[127 + Math.max(-127, Math.min(127, Math.round(data[from++]! * most + shift)))]!;
       }
     }
   });
@@ -116,7 +122,7 @@ function fillSheet({ setting, frame, scale }: Drawing, palette: Palette): void {
 }
 
 function drawUnit(context: CanvasRenderingContext2D, palette: Palette, drawing: Drawing, node: Node, mapped: boolean): void {
-  const { setting, frame, values, active, pinned, cursor } = drawing;
+  const { setting, frame, layout, values, active, pinned, cursor } = drawing;
   const { layer, unit, size } = node;
   const [x, y] = [node.x - size / 2, node.y - size / 2];
   const { layers } = setting.config;
@@ -154,7 +160,8 @@ function drawUnit(context: CanvasRenderingContext2D, palette: Palette, drawing: 
   if (pinned === place) frameAround(context, palette.accent, x - 4, y - 4, size + 8, []);
   if (cursor === place) frameAround(context, palette.accent, x - 7, y - 7, size + 14, [3, 2]);
   const pass = frame.sample;
-  if (pass && values !== "none" && size >= 24) {
+  const { pitch, across } = layout.columns[layer]!;
+  if (pass && values !== "none" && across === 1 && pitch - size >= 15) {
     const value = values === "activation" ? pass.activations[layer]?.data[unit] : layer === 0 ? undefined : pass.delta[layer - 1]?.data[unit];
     if (value !== undefined) {
       const colour = value < 0 ? palette.negative : value > 0 ? palette.positive : palette.soft;

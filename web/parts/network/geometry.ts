@@ -16,6 +16,7 @@ export interface Column {
   bottom: number;
   across: number; // units side by side: 1 but for a large layer
   size: number;
+  pitch: number; // from one unit to the one below
 }
 
 export interface Layout {
@@ -35,12 +36,14 @@ export interface Edge {
 
 const HEAD = 30; // the columns' names
 const FOOT = 46; // the biases
+const NAMES = 26; // the outputs' classes, right of them
 const LARGEST = 72;
 export const BIAS = 20; // the side of a bias's node
 
-/** Lays a network out in `width` by `height` pixels: inputs left, outputs right. A large layer stands in
+/** Lays a network out in `whole` by `height` pixels: inputs left, outputs right. A large layer stands in
     several rows of small units; `image` inputs (their side) stand as the picture that they are. */
-export function layOut(layers: number[], width: number, height: number, image = 0): Layout {
+export function layOut(layers: number[], whole: number, height: number, image = 0): Layout {
+  const width = whole - (layers.at(-1)! > 1 ? NAMES : 0);
   const room = height - HEAD - FOOT;
   const n = layers.length;
   const between = Math.max(26, Math.min(140, width / (n * 2.2)));
@@ -78,13 +81,13 @@ export function layOut(layers: number[], width: number, height: number, image = 
         y: top + Math.floor(unit / across) * pitch,
       })),
     );
-    columns.push({ layer, x, left, right: left + wide, bottom: top + (down - 1) * pitch + size / 2, across, size });
+    columns.push({ layer, x, left, right: left + wide, bottom: top + (down - 1) * pitch + size / 2, across, size, pitch });
     left += wide + space;
   });
   const biases = columns.slice(0, -1).map(({ layer, x, bottom }) => ({
     layer, unit: -1, x, y: Math.min(height - BIAS / 2 - 6, Math.max(bottom + 30, HEAD + room * 0.8)), size: BIAS,
   }));
-  return { width, height, columns, units, biases };
+  return { width: whole, height, columns, units, biases };
 }
 
 /** The edges into layer `layer`, each unit's bias first. */

@@ -9,7 +9,7 @@ const SIDES: number[] = [0, 4, 3, -4, 5, 6, -3, 8]; // 0 a circle; a negative on
 
 /** The radius of a mark where there are `n` samples. */
 export function radius(n: number): number {
-  return n <= 12 ? 8 : n <= 80 ? 5.5 : n <= 400 ? 4 : n <= 1200 ? 3 : 2;
+  return n <= 12 ? 8 : n <= 40 ? 5.5 : n <= 400 ? 4 : n <= 1200 ? 3 : 2;
 }
 
 export function classColour(palette: Palette, setting: Setting, index: number): string {
@@ -87,14 +87,17 @@ function draw(context: CanvasRenderingContext2D, palette: Palette, mark: Mark, x
   }
   if (mark.wrong) {
     context.beginPath();
-    context.arc(x, y, r + 3.6, 0, 2 * Math.PI);
-    context.strokeStyle = palette.paper;
-    context.lineWidth = 4;
-    context.stroke();
+    const few = r >= 5; // of many, the rings would hide each other
+    context.arc(x, y, r + (few ? 3.6 : 2.2), 0, 2 * Math.PI);
+    if (few) {
+      context.strokeStyle = palette.paper;
+      context.lineWidth = 4;
+      context.stroke();
+    }
     context.strokeStyle = palette.wrong;
-    context.lineWidth = 2;
+    context.lineWidth = few ? 2 : 1.25;
     context.stroke();
-    if (r < 4) return;
+    if (!few) return;
     context.beginPath();
     const arm = r * 0.42;
     context.moveTo(x - arm, y - arm);

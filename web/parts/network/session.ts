@@ -30,12 +30,13 @@ export interface Session {
   };
 }
 
+/** Updates a second that can be chosen, the slowest for reading along. */
 export const SPEEDS: { value: number; name: string }[] = [
-  { value: 2, name: "2 steps a second" },
-  { value: 10, name: "10 steps a second" },
-  { value: 60, name: "60 steps a second" },
-  { value: 150, name: "150 steps a second" },
-  { value: 600, name: "600 steps a second" },
-  { value: 3000, name: "3,000 steps a second" },
-  { value: 0, name: "as fast as it goes" },
+  { value: 2, name: "2 a second" },
+  { value: 10, name: "10 a second" },
+  { value: 60, name: "60 a second" },
+  { value: 150, name: "150 a second" },
+  { value: 600, name: "600 a second" },
+  { value: 3000, name: "3,000 a second" },
+  { value: 0, name: "full speed" },
 ];
