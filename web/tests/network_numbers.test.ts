@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import type { Algebra, Branch, Config, Equation, SweepGrid, Tree } from "../generated/payloads";
 import { grouped } from "../parts/network/algebra";
@@ -153,9 +154,18 @@ test("values of a sweep are read, and each mistake is named", () => {
   expect(readValues("0", setting("learning_rate"))).toMatch(/more than 0/);
   expect(readValues("-1", setting("l2"))).toMatch(/at least 0/);
   expect(readValues("101", setting("l2"))).toMatch(/at most 100/);
-  expect(readValues("1.5", setting("batch_size"))).toMatch(/whole number/);
+  expect(readValues("1", setting("momentum"))).toMatch(/less than 1/);
+  expect(readValues("1.5", setting("seed"))).toMatch(/whole number/);
   expect(readValues("1 1.0", setting("l2"))).toMatch(/twice/);
   expect(readValues("0..100000", setting("seed"))).toMatch(/more than 256/);
+});
+
+test("what the page offers to sweep is what the engine sweeps", () => {
+  const engine = readFileSync(`${import.meta.dirname}/../../src/llm_workings/playground/sweep.py`, "utf-8");
+  const [, table] = /^SWEPT[^\n]*\{\n([^]*?)^\}/m.exec(engine)!;
+  const swept = [...table!.matchAll(/^ {4}"(\w+)"/gm)].map(([, name]) => name);
+  expect(swept.length).toBeGreaterThan(10);
+  expect(SWEEPABLE.map(({ name }) => name)).toEqual(swept);
 });
 
 test("the usual values of every setting of a sweep are values it takes", () => {

@@ -318,12 +318,13 @@ test("points are typed or picked, asked for together, and mistakes are named", (
 });
 
 test("answers stand beside the truth of picked samples, and are not shown for other points", () => {
-  const predictions = { points: { data: f64(0, 0, 0, 1, 1, 0).data, shape: [3, 2] }, outputs: f64(0.25, 0.75, 0.125), winners: ["no", "yes", "no"] } as unknown as Predictions;
-  const { all: each, button } = show(PredictionTable, { setting, predictions, onask: vi.fn() });
+  const predictions = { branch: 0, step: 1200, points: { data: f64(0, 0, 0, 1, 1, 0).data, shape: [3, 2] }, outputs: f64(0.25, 0.75, 0.125), winners: ["no", "yes", "no"] } as unknown as Predictions;
+  const { all: each, button, text } = show(PredictionTable, { setting, predictions, onask: vi.fn() });
   button("Ask about the first 3 samples").click();
   flushSync();
   const rows = () => each("tbody tr").map((row) => [...row.querySelectorAll("td")].slice(2, 5).map((cell) => cell.textContent!.replace(/\s+/g, " ").trim()));
   expect(rows()).toEqual([["0.250", "no", "✓ right,no"], ["0.750", "yes", "✓ right,yes"], ["0.125", "no", "✕ wrong, it isyes"]]);
+  expect(text()).toContain("Answers of step 1,200.");
   each('[aria-label="Take row 3 away"]')[0]!.click();
   flushSync();
   expect(rows().map(([value]) => value)).toEqual(["…", "…"]);

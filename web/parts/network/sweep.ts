@@ -16,28 +16,35 @@ export interface Sweepable {
   least: number;
   most: number;
   open?: boolean; // the least value itself is not allowed
+  below?: boolean; // nor is the most
   whole?: boolean;
   applies?: (config: Config) => boolean;
 }
 
 const uses = (...names: string[]) => (config: Config) => names.includes(config.optimizer);
 
-/** The settings that are numbers, with what the network takes for them (playground/config.py). */
+const unit = { least: 0, most: 1, below: true };
+
+/** What may differ from network to network (playground/sweep.py), with the values it takes (playground/config.py). */
 export const SWEEPABLE: Sweepable[] = [
   { name: "learning_rate", usual: "0.01, 0.03, 0.1, 0.3, 1", least: 0, most: 1e9, open: true },
   { name: "l1", usual: "0, 0.001, 0.003, 0.01", least: 0, most: 100 },
   { name: "l2", usual: "0, 0.001, 0.003, 0.01", least: 0, most: 100 },
-  { name: "batch_size", usual: "1, 4, 16, 64", least: 1, most: 100_000, whole: true },
   { name: "seed", usual: "0, 1, 2, 3, 4, 5, 6, 7", least: 0, most: Number.MAX_SAFE_INTEGER, whole: true },
-  { name: "init_scale", usual: "0.1, 0.3, 1, 3", least: -100, most: 100, applies: (config) => ["uniform", "constant"].includes(config.init) },
-  { name: "momentum", usual: "0, 0.5, 0.9, 0.99", least: 0, most: 1, applies: uses("momentum", "nesterov") },
-  { name: "decay", usual: "0.9, 0.99, 0.999", least: 0, most: 1, applies: uses("rmsprop") },
-  { name: "beta1", usual: "0, 0.5, 0.9", least: 0, most: 1, applies: uses("adam", "adamw") },
-  { name: "beta2", usual: "0.9, 0.99, 0.999", least: 0, most: 1, applies: uses("adam", "adamw") },
+  { name: "momentum", usual: "0, 0.5, 0.9, 0.99", ...unit, applies: uses("momentum", "nesterov") },
+  { name: "decay", usual: "0.9, 0.99, 0.999", ...unit, applies: uses("rmsprop") },
+  { name: "beta1", usual: "0, 0.5, 0.9", ...unit, applies: uses("adam", "adamw") },
+  { name: "epsilon", usual: "1e-8, 1e-4, 1e-2", least: 0, most: 1, open: true, applies: uses("rmsprop", "adam", "adamw") },
   { name: "weight_decay", usual: "0, 0.01, 0.1", least: 0, most: 100, applies: uses("adamw") },
+  { name: "warmup", usual: "0, 10, 100", least: 0, most: 1e9, whole: true },
+  { name: "schedule_every", usual: "100, 300, 1000", least: 1, most: 1e9, whole: true, applies: (config) => config.schedule !== "constant" },
+  { name: "schedule_factor", usual: "0.1, 0.5, 0.9", least: 0, most: 1, open: true, applies: (config) => ["step", "exponential"].includes(config.schedule) },
   { name: "clip", usual: "0.1, 0.3, 1, 3", least: 0, most: 1e9, open: true },
   { name: "confidence_penalty", usual: "0, 0.01, 0.1", least: 0, most: 10, applies: (config) => ["sigmoid", "softmax"].includes(config.activations.at(-1)!) },
-  { name: "warmup", usual: "0, 10, 100", least: 0, most: 1e9, whole: true },
+  { name: "init_scale", usual: "0.1, 0.3, 1, 3", least: -100, most: 100, applies: (config) => ["uniform", "constant"].includes(config.init) },
+  { name: "bias_init", usual: "-0.1, 0, 0.1", least: -100, most: 100 },
+  { name: "huber_delta", usual: "0.1, 0.3, 1, 3", least: 0, most: 1e6, open: true, applies: (config) => config.loss === "huber" },
+  { name: "leaky_slope", usual: "0, 0.01, 0.1, 0.3", least: 0, most: 1, applies: (config) => config.activations.includes("leaky_relu") },
 ];
 export const MOST_CELLS = 256;
 
@@ -55,7 +62,7 @@ export function readValues(text: string, setting: Sweepable): number[] | string 
     if (!Number.isFinite(value)) return `“${word}” is no number.`;
     if (setting.whole && !Number.isInteger(value)) return `${word} is no whole number.`;
     if (value < setting.least || (setting.open && value === setting.least)) return `${word} is too small: ${setting.open ? "more than" : "at least"} ${setting.least}.`;
-    if (value > setting.most) return `${word} is too large: at most ${setting.most.toLocaleString("en")}.`;
+    if (value > setting.most || (setting.below && value === setting.most)) return `${word} is too large: ${setting.below ? "less than" : "at most"} ${setting.most.toLocaleString("en")}.`;
     if (values.includes(value)) return `${word} is there twice.`;
     values.push(value);
   }
