@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,18 @@ from .spec import DataSpec
 LARGEST = 8 * 2**20  # bytes of a CSV file
 
 
-def dataset(name: str = "xor_points", *, file: str | Path | None = None, **settings: Any) -> Dataset:
+@dataclass(frozen=True)
+class Spelled(Dataset):
+    """A data set that knows how it was asked for.
+
+    Attributes:
+        spec: what it was made from.
+    """
+
+    spec: DataSpec = field(default_factory=DataSpec)
+
+
+def dataset(name: str = "xor_points", *, file: str | Path | None = None, **settings: Any) -> Spelled:
     """What a small network learns from.
 
         dataset("xor_points")
@@ -30,7 +42,13 @@ def dataset(name: str = "xor_points", *, file: str | Path | None = None, **setti
 
     Raises `BadInput` for a name or setting that there is not, with the nearest, and what `make` raises.
     """
-    return make(spec_of(name, file=file, **settings))
+    return spelled(spec_of(name, file=file, **settings))
+
+
+def spelled(spec: DataSpec) -> Spelled:
+    """`make(spec)`, with the spec kept."""
+    made = make(spec)
+    return Spelled(**{part.name: getattr(made, part.name) for part in fields(made)}, spec=spec)
 
 
 def spec_of(name: str = "xor_points", *, file: str | Path | None = None, **settings: Any) -> DataSpec:

@@ -99,8 +99,9 @@ def page(
         "left_out": list(left_out),
         "answers": [answer.as_dict() for answer in answers],
     }
-    prompt = str(getattr(first.request, "prompt", ""))
-    short = prompt if len(prompt) <= 60 else prompt[:59] + "…"
+    subject = getattr(first.payload, "subject", None)
+    about = subject() if subject else str(getattr(first.request, "prompt", ""))
+    short = about if len(about) <= 60 else about[:59] + "…"
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     reading = getattr(first.payload, "reading", None)
     return PAGE.format(

@@ -17,6 +17,8 @@ from llm_workings.views.attention import Attention
 from llm_workings.views.contract import View
 from llm_workings.views.head_scores import NAMES
 from llm_workings.views.lab import Lab
+from llm_workings.views.network import MOST_STEPS
+from llm_workings.views.network_parts import Recording
 
 from .html import Answer, page
 
@@ -38,8 +40,8 @@ def export_view(
 
     It carries what a reader may open next: of the attention view every head in detail if those take
     at most `bound` bytes, else the pinned ones, the ablated ones and the best of each score; the
-    pinned head's ablation; of the lens the token that `state` follows. What it does not carry it
-    says (`left_out`).
+    pinned head's ablation; of the lens the token that `state` follows; of a network the recorded
+    frames. What it does not carry it says (`left_out`).
 
     Raises what the view raises, and `NotReady` if the front end was not built.
     """
@@ -54,7 +56,25 @@ def export_view(
         recorder.record_rows(recorder.asked["layer"], recorder.asked["head"], {})
     elif view.name == "logit_lens":
         recorder.record_followed()
+    if isinstance(recorder.first, Recording):
+        recorder.left_out += recorder.first.left_out
     return page(recorder.answers, state, left_out=recorder.left_out, bundle=bundle)
+
+
+def export_recording(
+    recording: Recording, state: Mapping[str, str] | None = None, *, bundle: Path | None = None
+) -> str:
+    """The HTML file of a training that was recorded as it went, forks included.
+
+    Raises `NotReady` if the front end was not built.
+    """
+    view, setting = REGISTRY["network"], recording.setting
+    steps = min(recording.frames[-1].step, MOST_STEPS)
+    request = view.parse(
+        {"config": setting.config, "data": setting.data, "steps": steps, "frames": len(recording.frames)}
+    )
+    answer = Answer(view, request, recording)
+    return page([answer], state, left_out=recording.left_out, bundle=bundle)
 
 
 class _Recorder:

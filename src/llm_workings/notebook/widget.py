@@ -47,12 +47,11 @@ class ViewWidget(anywidget.AnyWidget):
         state: Mapping[str, str] | None = None,
     ):
         self._lab, self._shown, self._request = lab, view, request
-        asked = {"prompt": getattr(request, "prompt", ""), "model": getattr(request, "model", "")}
         super().__init__(
             _view=view.name,
             _about=view.about,
             _payload=pack(payload),
-            _state={**asked, **(state or {})},
+            _state={**self._opened(view), **(state or {})},
         )
         self.on_msg(self._answer)
 
@@ -71,6 +70,11 @@ class ViewWidget(anywidget.AnyWidget):
         """What is pinned, sorted by, switched on, as the front end last said."""
         return dict(self._state)
 
+    def _opened(self, view: View) -> dict[str, str]:
+        """The prompt and model that the widget was opened with, as far as `view` takes them."""
+        both = [name for name in ("prompt", "model") if name in view.request.model_fields]
+        return {name: getattr(self._request, name) for name in both if hasattr(self._request, name)}
+
     def _answer(self, widget: Any, message: Any, buffers: Any) -> None:
         """Answer one request of the front end; other messages on the same channel are let pass."""
         if not isinstance(message, Mapping) or not {"id", "view", "request"} <= message.keys():
@@ -80,12 +84,8 @@ class ViewWidget(anywidget.AnyWidget):
             if name not in REGISTRY:
                 raise unknown("view", name, REGISTRY)
             view = REGISTRY[name]
-            opened = {
-                "prompt": getattr(self._request, "prompt", ""),
-                "model": getattr(self._request, "model", ""),
-            }
             asked = {key: value for key, value in dict(message["request"]).items() if value is not None}
-            answer = pack(view.run(self._lab, {**opened, **asked}))
+            answer = pack(view.run(self._lab, {**self._opened(view), **asked}))
         except LabError as error:
             self.send({"id": message["id"], "ok": False, "error": error.as_dict()})
         except Exception as error:

@@ -19,6 +19,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from llm_workings.core.errors import Busy, Cancelled
 from llm_workings.core.progress import Progress
+from llm_workings.export.record import export_recording
 from llm_workings.views.network_live import SLICE, Message, Session, error_message
 
 from .guards import internal_error
@@ -99,7 +100,7 @@ class Player(threading.Thread):
 
     # --- the thread ------------------------------------------------------------------------------
     def run(self) -> None:
-        session = Session(progress=Progress(cancelled=lambda: self._closed))
+        session = Session(progress=Progress(cancelled=lambda: self._closed), page=export_recording)
         try:
             while not self._closed:
                 self._one_round(session)

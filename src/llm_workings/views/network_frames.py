@@ -70,7 +70,7 @@ class Painter:
         wrong = np.zeros(len(data.points), np.uint8)
         if data.task == "classes":
             wrong = (decide(config, outputs) != data.targets).astype(np.uint8)
-        outputs = _narrow(outputs.T)
+        outputs = narrow(outputs.T)
         drawn = self._ground(config).draw(state.parameters)
         parameters = kernel.split(state.parameters)
         total = measured["train"] + measured["confidence"] + measured["l1"] + measured["l2"]
@@ -81,10 +81,10 @@ class Painter:
             learning_rate=learning_rate(config, run.step_now),
             weights=list(parameters.weights),
             biases=list(parameters.biases),
-            surface=_narrow(drawn.value),
+            surface=narrow(drawn.value),
             winner=drawn.winner,
             maps=drawn.maps,
-            map_scale=_narrow(drawn.scale),
+            map_scale=narrow(drawn.scale),
             outputs=outputs,
             wrong=wrong,
             losses=Losses(**measured, total=total),
@@ -128,13 +128,13 @@ def tree_of(run: Run) -> Tree:
                 label=branch.label,
                 config=branch.config,
                 steps=steps,
-                **{name: _narrow(values) for name, values in curves.items()},
+                **{name: narrow(values) for name, values in curves.items()},
             )
         )
     return Tree(branches=branches, branch=run.branch, step=run.step_now)
 
 
-def _narrow(array: Array) -> Array:
+def narrow(array: Array) -> Array:
     """As float32. What that cannot hold (a training about to diverge) is its largest number."""
     largest = np.finfo(np.float32).max
     with np.errstate(all="ignore"):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from llm_workings.core.errors import BadInput, LabError, NotReady, TooLarge, unknown
+from llm_workings.core.errors import BadInput, LabError, NotReady, NotSupported, TooLarge
 from llm_workings.core.progress import SILENT, Progress
 from llm_workings.core.wire import Payload, pack
 from llm_workings.data.points import make
@@ -25,10 +25,15 @@ from llm_workings.playground.run import MOST_STEPS, Run
 from . import network_commands as said
 from .network_details import Watched, check, details_of, findings_of, still_there
 from .network_frames import Painter, setting_of, tree_of
+from .network_grid import Sweeping, predictions_of
+from .network_parts import Recording
+from .network_recording import record
+from .network_script import script_of
 
 Message = str | bytes
 SLICE = 0.010  # seconds of training between two looks at what came in
 DETAILS_EVERY = 0.2  # seconds, while it plays
+EXPORTED = 120  # frames of a file, where they fit
 LONGEST_TEXT = 4 * 2**20  # characters of a command: a CSV file is one of its fields
 LARGEST_FILE = 48 * 2**20  # bytes of a saved run
 
@@ -39,10 +44,18 @@ class Session:
     Args:
         progress: where long work reports, and where it is stopped when nobody waits for it any more.
         clock: seconds that only go forward.
+        page: makes the HTML file of a recording.
     """
 
-    def __init__(self, *, progress: Progress = SILENT, clock: Callable[[], float] = time.perf_counter):
-        self._progress, self._clock = progress, clock
+    def __init__(
+        self,
+        *,
+        progress: Progress = SILENT,
+        clock: Callable[[], float] = time.perf_counter,
+        page: Callable[[Recording], str] | None = None,
+    ):
+        self._progress, self._clock, self._page = progress, clock, page or _no_page
+        self._sweeping: Sweeping | None = None
         self._run: Run | None = None
         self.spec = DataSpec()
         self._watched = Watched()
@@ -102,14 +115,25 @@ class Session:
                 self._watch(watch)
             case said.Ready():
                 self._drawn = True
+            case said.Predict(points=points):
+                self._send(predictions_of(self.run, points))
+            case said.Script():
+                self._say("script", text=script_of(self.run, self.spec))
+            case said.Export():
+                self._say("export", html=self._page(self._recording()))
+            case said.Sweep() as asked:
+                self._sweep(asked)
+            case said.StopSweep():
+                if self._sweeping is not None:
+                    self._sweeping.stop()
             case other:
-                raise unknown("command", type(other).__name__, said.COMMANDS)
+                raise AssertionError(f"no way to do {other!r}")
 
     def begin(self, run: Run, spec: DataSpec) -> None:
         """Put this run on screen."""
         self._run, self.spec, self._painter = run, spec, Painter(run)
         self._watched = still_there(run, self._watched)
-        self.playing, self._goal, self._findings = False, None, []
+        self.playing, self._goal, self._findings, self._sweeping = False, None, [], None
         self._drawn = True  # the last frame was of another picture: nobody waits for it to be drawn
         self._send(setting_of(run.branches[0].config, run.data, spec))
         self._moved()
@@ -141,6 +165,15 @@ class Session:
             if self._train(some) == some < n:  # the rest in slices, so that it can be stopped
                 self._play(0.0, goal=n - some)
         self._moved()
+
+    def _sweep(self, asked: said.Sweep) -> None:
+        run = self.run
+        rows, columns = (asked.rows, asked.row_values), (asked.columns, asked.column_values)
+        self._sweeping = Sweeping(run.config, run.data, rows, columns, asked.steps, self._clock)
+
+    def _recording(self) -> Recording:
+        watched = replace(self._watched, algebra=True, paths=True, history=None)
+        return record(self.run, self.spec, watched, frames=EXPORTED, progress=self._progress)
 
     def _step_samples(self, n: int) -> None:
         """Move the watched sample within the batch, and over its end to the next step or the one before."""
@@ -184,8 +217,13 @@ class Session:
 
         Returns the seconds until there is more to do: 0 for at once, None for not before something comes in.
         """
-        if not self.playing:
-            return None
+        sweeping = self._sweeping is not None and self._sweeping.working
+        if sweeping:  # it shares the time with what plays
+            self._sweeping.work(seconds / (1 + self.playing), self._progress)  # type: ignore[union-attr]
+        wait = self._work_playing(seconds / (1 + sweeping)) if self.playing else None
+        return 0.0 if sweeping else wait
+
+    def _work_playing(self, seconds: float) -> float | None:
         n = self._slice(seconds)
         if self._goal is not None:
             n = min(n, self._goal)
@@ -239,6 +277,8 @@ class Session:
     def _look(self) -> None:
         """Make the pictures that are due; none before the last frame is drawn, the slow ones now and then."""
         assert self._painter is not None
+        if self._sweeping is not None and (grid := self._sweeping.grid()) is not None:
+            self._send(grid)
         if self._frame_due and not self._drawn:
             return
         now = self._clock()
@@ -287,6 +327,10 @@ def _read(text: str) -> Any:
             f"{shown!r} is no JSON: {error}.", hint='A command is an object such as {"do": "step", "n": 1}.'
         ) from None
     return given
+
+
+def _no_page(recording: Recording) -> str:
+    raise NotSupported("No file can be made here.")
 
 
 def error_message(told: dict[str, Any]) -> str:

@@ -231,6 +231,10 @@ class Recording(Payload):
     """Python that makes the same run."""
     left_out: list[str]
 
+    def subject(self) -> str:
+        """What it is a picture of, in a few words."""
+        return f"{'-'.join(map(str, self.setting.config.layers))} on {self.setting.data.name}"
+
     def reading(self) -> str:
         """The picture in a few sentences, for a terminal or a screen reader."""
         setting, first, last = self.setting, self.frames[0].losses, self.frames[-1].losses

@@ -22,7 +22,7 @@ LONGEST_SCRIPT = 200_000  # characters
 
 def record(
     run: Run,
-    spec: DataSpec,
+    spec: DataSpec | None,
     watched: Watched,
     *,
     frames: int = 40,
@@ -32,6 +32,7 @@ def record(
     """The branch in view, from its first step to its tip; the run stands where it stood afterwards.
 
     Args:
+        spec: what its data was made from; None where that is not known.
         frames: moments, closer together at the beginning; fewer where they would take more than `bound`.
         bound: bytes of frames and details together.
     """
@@ -48,12 +49,14 @@ def record(
             details.append(details_of(run, beside, most=most))
     finally:
         run.goto(here[1], here[0])
-    script = script_of(run, spec)
-    if len(script) > LONGEST_SCRIPT:
+    script = "" if spec is None else script_of(run, spec)
+    if spec is None:
+        left_out.append("The Python that makes this run: its data came from elsewhere.")
+    elif len(script) > LONGEST_SCRIPT:
         left_out.append(f"The Python that makes this run: it has {len(script):,} characters.")
         script = ""
     return Recording(
-        setting=setting_of(run.branches[0].config, run.data, spec),
+        setting=setting_of(run.branches[0].config, run.data, spec or DataSpec(name="csv")),
         tree=tree_of(run),
         frames=pictures,
         details=details,
@@ -93,8 +96,8 @@ def _plan(
 
 
 def spread(tip: int, n: int) -> list[int]:
-    """About `n` steps from 0 to `tip`, each once, closer together at the beginning; all, where they are few."""
+    """`n` steps from 0 to `tip`, closer together at the beginning; all, where there are no more."""
     if n > tip:
         return list(range(tip + 1))
     along = np.linspace(0.0, 1.0, n) if n > 1 else np.array([1.0])
-    return [int(step) for step in np.unique(np.rint(tip * along**2))]
+    return [max(int(step), at) for at, step in enumerate(np.rint(tip * along**2))]
