@@ -108,7 +108,7 @@ def test_a_number_worked_out_elsewhere() -> None:
     assert agrees(evaluate(large.text), large.result)
     tiny = show(Sum((Number("a", 1e-30), Number("b", -1e-30))), 1e-46)
     assert tiny.result == "0e-41"
-    rounded = show(Number("a", 0.12345), 0.1234500000000001)  # 0.1234 and 0.1235 to four digits
+    rounded = show(Number("a", 0.12345), 0.1234499999999999)  # 0.1235 and 0.1234 to four digits
     assert rounded.result == "0.12345"
     wrong = show(Product((Number("a", 2.5), Number("b", 4.5))), 11.26)
     assert wrong.result == "11.26"
