@@ -20,10 +20,12 @@ from llm_workings.core.wire import Payload, pack
 from llm_workings.data.points import make
 from llm_workings.data.spec import MOST_SAMPLES, DataSpec
 from llm_workings.playground.config import Config
+from llm_workings.playground.parameters_file import parameters_json
 from llm_workings.playground.run import MOST_STEPS, Run
 
 from . import network_commands as said
 from .network_details import Watched, check, details_of, findings_of, still_there
+from .network_files import UNKNOWN, beginning_with, loaded, saved
 from .network_frames import Painter, setting_of, tree_of
 from .network_grid import Sweeping, predictions_of
 from .network_parts import Recording
@@ -34,7 +36,7 @@ Message = str | bytes
 SLICE = 0.010  # seconds of training between two looks at what came in
 DETAILS_EVERY = 0.2  # seconds, while it plays
 EXPORTED = 120  # frames of a file, where they fit
-LONGEST_TEXT = 4 * 2**20  # characters of a command: a CSV file is one of its fields
+LONGEST_TEXT = 8 * 2**20  # characters of a command: a CSV file, or parameters, are a field of some
 LARGEST_FILE = 48 * 2**20  # bytes of a saved run
 
 
@@ -57,7 +59,7 @@ class Session:
         self._progress, self._clock, self._page = progress, clock, page or _no_page
         self._sweeping: Sweeping | None = None
         self._run: Run | None = None
-        self.spec = DataSpec()
+        self.spec: DataSpec | None = None
         self._watched = Watched()
         self.playing, self.speed = False, 0.0
         self._goal: int | None = None  # steps that are left until it stops by itself
@@ -82,7 +84,7 @@ class Session:
         """Do what a message says. What cannot be done is said, and all goes on as it was."""
         try:
             if isinstance(message, bytes):
-                raise BadInput("nothing is loaded yet")
+                self.load(message)
             else:
                 self.do(_read(message))
         except LabError as error:
@@ -118,9 +120,16 @@ class Session:
             case said.Predict(points=points):
                 self._send(predictions_of(self.run, points))
             case said.Script():
-                self._say("script", text=script_of(self.run, self.spec))
+                self._say("script", text=self._script())
             case said.Export():
                 self._say("export", html=self._page(self._recording()))
+            case said.Save():
+                self._out.append(saved(self.run, self.spec))
+            case said.GiveParameters():
+                text = parameters_json(self.run.config, self.run.parameters)
+                self._say("parameters", parameters=json.loads(text))
+            case said.LoadParameters(parameters=parameters):
+                self.begin(beginning_with(self.run, parameters), self.spec)
             case said.Sweep() as asked:
                 self._sweep(asked)
             case said.StopSweep():
@@ -129,13 +138,23 @@ class Session:
             case other:
                 raise AssertionError(f"no way to do {other!r}")
 
-    def begin(self, run: Run, spec: DataSpec) -> None:
-        """Put this run on screen."""
+    def load(self, data: bytes) -> None:
+        """Go on from a saved run. Raises `BadFile` and `TooLarge`, having changed nothing."""
+        if len(data) > LARGEST_FILE:
+            raise TooLarge(
+                f"A saved run of {len(data):,} bytes is larger than the {LARGEST_FILE:,} read here.",
+                hint="Read it in Python: llm_workings.playground.save.load_run.",
+                given={"bytes": len(data), "limit": LARGEST_FILE},
+            )
+        self.begin(*loaded(data))
+
+    def begin(self, run: Run, spec: DataSpec | None) -> None:
+        """Put this run on screen; its spec is None where nobody knows what its data was made from."""
         self._run, self.spec, self._painter = run, spec, Painter(run)
         self._watched = still_there(run, self._watched)
         self.playing, self._goal, self._findings, self._sweeping = False, None, [], None
         self._drawn = True  # the last frame was of another picture: nobody waits for it to be drawn
-        self._send(setting_of(run.branches[0].config, run.data, spec))
+        self._send(setting_of(run.branches[0].config, run.data, spec or UNKNOWN))
         self._moved()
         self._say_status()
 
@@ -170,6 +189,14 @@ class Session:
         run = self.run
         rows, columns = (asked.rows, asked.row_values), (asked.columns, asked.column_values)
         self._sweeping = Sweeping(run.config, run.data, rows, columns, asked.steps, self._clock)
+
+    def _script(self) -> str:
+        if self.spec is None:
+            raise NotSupported(
+                "There is no script of this run: the file does not say what its data was made from.",
+                hint="Save the run instead; it holds the data itself.",
+            )
+        return script_of(self.run, self.spec)
 
     def _recording(self) -> Recording:
         watched = replace(self._watched, algebra=True, paths=True, history=None)

@@ -12,6 +12,7 @@ from llm_workings.data.spec import DataSpec
 from llm_workings.playground.run import Run
 
 from .network_details import MOST, Watched, details_of
+from .network_files import UNKNOWN
 from .network_frames import Painter, setting_of, tree_of
 from .network_parts import Recording
 from .network_script import script_of
@@ -56,7 +57,7 @@ def record(
         left_out.append(f"The Python that makes this run: it has {len(script):,} characters.")
         script = ""
     return Recording(
-        setting=setting_of(run.branches[0].config, run.data, spec or DataSpec(name="csv")),
+        setting=setting_of(run.branches[0].config, run.data, spec or UNKNOWN),
         tree=tree_of(run),
         frames=pictures,
         details=details,
