@@ -128,9 +128,12 @@ export class Live {
     this.waiting = null;
     if (!bytes || this.closed) return;
     const start = performance.now();
-    this.hears.frame(unpack<Frame>(bytes));
-    performance.measure("frame", { start, end: performance.now() });
-    this.send({ do: "ready" });
+    try {
+      this.hears.frame(unpack<Frame>(bytes));
+    } finally {
+      performance.measure("frame", { start, end: performance.now() });
+      this.send({ do: "ready" });
+    }
   };
 }
 

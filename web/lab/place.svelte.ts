@@ -82,8 +82,9 @@ class Place {
       if (value === null) delete next[key];
       else next[key] = value;
     }
+    if (address(this.path, next) === this.address()) return;
     this.params = next;
-    if (this.address() !== location.pathname + location.search) history.replaceState(null, "", this.address());
+    history.replaceState(null, "", this.address());
   };
 
   /** Goes to a page. Text and model come along; what belongs to the picture left does not. */

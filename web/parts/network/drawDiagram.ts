@@ -134,7 +134,7 @@ function drawUnit(context: CanvasRenderingContext2D, palette: Palette, drawing: 
     const share = drawing.image[unit] ?? 0;
     context.fillStyle = palette.ink;
     context.globalAlpha = Math.min(1, Math.max(0, share));
-    context.fillRect(x, y, size, size);
+    context.fillRect(Math.floor(x), Math.floor(y), Math.ceil(size), Math.ceil(size));
     context.globalAlpha = 1;
   } else if (mapped && frame.maps.shape[1]! > 1) {
     const [, high, wide] = frame.maps.shape as [number, number, number];

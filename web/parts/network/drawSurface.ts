@@ -97,7 +97,7 @@ function field(context: CanvasRenderingContext2D, palette: Palette, drawing: Sur
     for (let column = 0; column < columns; column++) words[to + column] = pick(row * columns + column);
   }
   pixels.put();
-  context.imageSmoothingEnabled = !(discrete || several) || map !== null;
+  context.imageSmoothingEnabled = !discrete || map !== null;
   const [left, top] = [ground.x(setting.domain[0]!), ground.y(setting.domain[1]!)];
   const [wide, tall] = [ground.x(setting.domain[1]!) - left, ground.y(setting.domain[0]!) - top];
   context.drawImage(pixels.canvas, 0.5, 0.5, columns - 1, rows - 1, left, top, wide, tall);

@@ -46,10 +46,10 @@ export function layOut(layers: number[], whole: number, height: number, image = 
   const width = whole - (layers.at(-1)! > 1 ? NAMES : 0);
   const room = height - HEAD - FOOT;
   const n = layers.length;
-  const between = Math.max(26, Math.min(140, width / (n * 2.2)));
+  const between = Math.max(14, Math.min(140, width / (n * 2.2)));
   const widest = Math.max(14, (width - 16 - between * (n - 1)) / n);
   const sizes = layers.map((units, layer) => {
-    if (layer === 0 && image && image * image === units) return { across: image, size: Math.min(14, widest / image, room / image), gap: 0 };
+    if (layer === 0 && image && image * image === units) return { across: image, size: Math.floor(Math.min(14, widest / image, room / image)), gap: 0 };
     let best = { across: 1, size: 0, gap: 0 };
     for (let across = 1; across <= units; across++) {
       const down = Math.ceil(units / across);
@@ -71,7 +71,7 @@ export function layOut(layers: number[], whole: number, height: number, image = 
     const { across, size, gap } = sizes[layer]!;
     const wide = widths[layer]!;
     const down = Math.ceil(count / across);
-    const pitch = across === 1 ? Math.min(room / down, Math.max(size + gap, size * 1.5)) : size + gap;
+    const pitch = across === 1 ? Math.min(room / down, Math.max(size + gap, size + 34)) : size + gap;
     const top = HEAD + (room - (down - 1) * pitch) / 2;
     const x = left + wide / 2;
     units.push(
