@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llm_workings.cli_playground import playground
 from llm_workings.core.errors import BadInput, LabError, nearest, unknown
 
 if TYPE_CHECKING:
@@ -293,6 +294,8 @@ def _write_on(text: str, writing: Any) -> None:
     drawn = f", seed {written.seed}" if written.seed is not None else ""
     print(f"\n{len(written.tokens)} tokens, ended by {written.ended!r}{drawn}", file=sys.stderr)
 
+
+app.command()(playground)
 
 # ---- views -----------------------------------------------------------------------------------------
 

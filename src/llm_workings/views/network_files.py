@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from llm_workings.core.dataset import Dataset
-from llm_workings.core.errors import LabError
+from llm_workings.core.errors import BadFile, LabError
 from llm_workings.data.points import make
 from llm_workings.data.spec import DataSpec
 from llm_workings.playground.parameters_file import read_parameters_json
@@ -34,6 +35,14 @@ def loaded(data: bytes) -> tuple[Run, DataSpec | None]:
     except LabError:
         return run, None
     return (run, spec) if said and _same(run.data, made) else (run, None)
+
+
+def load(file: Path) -> tuple[Run, DataSpec | None]:
+    """`loaded`, of a file on disk."""
+    if not file.is_file():
+        what = "is a folder" if file.is_dir() else "is not there"
+        raise BadFile(f"The file {str(file)!r} {what}.", given={"file": str(file)})
+    return loaded(file.read_bytes())
 
 
 def _same(mine: Dataset, made: Dataset) -> bool:
