@@ -172,9 +172,11 @@ class Product(Expression):
                 text = f"({text})"
             if latex_level == SUM or (texts and latex[0] == "-"):
                 latex = _bracketed(latex)
+            if latexes:  # symbols stand side by side, numbers do not
+                latex = rf"\cdot {latex}" if digits or latex[0].isdigit() else rf"\,{latex}"
             texts.append(text)
             latexes.append(latex)
-        return Written(" * ".join(texts), (r"\cdot " if digits else r"\,").join(latexes), PRODUCT, PRODUCT)
+        return Written(" * ".join(texts), "".join(latexes), PRODUCT, PRODUCT)
 
     def magnitude(self) -> float:
         return math.prod(factor.magnitude() for factor in self.factors)
