@@ -7,8 +7,9 @@ the two differ. Values are raw, and normalized so that 0 is the corrupted run an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -166,15 +167,15 @@ def patch(
         TooLarge, NotFinite, Cancelled: as `sweep`.
     """
     spec = pair.model.spec
-    place = _layered(pair.model, kind)
-    axes = _axes(place, by)
+    place = layered_site(pair.model, kind)
+    axes = axes_of(place, by)
     chosen = tuple(range(spec.n_layers)) if layers is None else tuple(layers)
     for layer in chosen:
         select(spec, f"{kind}.{layer}")
     into, source = (pair.corrupted, pair.clean) if direction == "denoising" else (pair.clean, pair.corrupted)
     if direction not in ("denoising", "noising"):
         raise unknown("direction", str(direction), ("denoising", "noising"))
-    sizes = {"position": into.n, **_sizes(pair.model, kind)}
+    sizes = {"position": into.n, **sizes_of(pair.model, kind)}
     shape = (len(chosen), *(sizes[axis] for axis in axes[1:]))
     count = int(torch.tensor(shape).prod())
     if count > MOST:
@@ -204,7 +205,8 @@ def patch(
     return so_far(found if count else values)
 
 
-def _layered(model: LanguageModel, kind: str) -> Site:
+def layered_site(model: LanguageModel, kind: str) -> Site:
+    """A site of that kind; `UnknownName` or `BadInput`, with what there is, where no layer has one."""
     present = {s.kind: s for s in sites_of(model.spec) if s.layer is not None}
     if kind in KINDS and kind not in present:
         raise BadInput(f"{model.name} has no layered site {kind!r}.", hint=f"It has {', '.join(present)}.")
@@ -213,7 +215,8 @@ def _layered(model: LanguageModel, kind: str) -> Site:
     return present[kind]
 
 
-def _axes(place: Site, by: Sequence[Axis] | None) -> tuple[Axis, ...]:
+def axes_of(place: Site, by: Sequence[Axis] | None) -> tuple[Axis, ...]:
+    """The axes to tell apart at a site, in order; `BadInput` for one that the site does not have."""
     has = {
         "layer": True,
         "position": "position" in place.axes or "query" in place.axes,
@@ -235,7 +238,8 @@ def _axes(place: Site, by: Sequence[Axis] | None) -> tuple[Axis, ...]:
     return tuple(axis for axis in order if axis in asked)
 
 
-def _sizes(model: LanguageModel, kind: str) -> dict[str, int]:
+def sizes_of(model: LanguageModel, kind: str) -> dict[str, int]:
+    """How many heads (key-value heads, of keys and values) and neurons a site has."""
     spec = model.spec
     shared = "key_value_head" in KINDS[kind].axes
     heads = spec.attention.n_key_value_heads if shared else spec.attention.n_heads
@@ -244,26 +248,22 @@ def _sizes(model: LanguageModel, kind: str) -> dict[str, int]:
 
 def _edits(source: Base, place: Site, axes: tuple[Axis, ...], sizes: dict[str, int]) -> list[Edit]:
     """The patches of one site: its value in the other run, whole or part by part."""
-    value = source.value(place)[0].cpu().numpy()
-    pair_wise = "query" in place.axes  # [head, query, key], where all else is [position, ...]
-    edits = []
+    ranges = [range(sizes[axis]) for axis in axes[1:]]
+    return [patch_of(source, place, dict(zip(axes[1:], picked, strict=True))) for picked in product(*ranges)]
 
-    def each(names: tuple[Axis, ...], picked: dict[str, int]) -> None:
-        if names:
-            for index in range(sizes[names[0]]):
-                each(names[1:], {**picked, names[0]: index})
-            return
-        position, head, neuron = picked.get("position"), picked.get("head"), picked.get("neuron")
-        part = value
-        if pair_wise:
-            part = part if head is None else part[head : head + 1]
-            part = part if position is None else part[:, position : position + 1]
-        else:
-            part = part if position is None else part[position : position + 1]
-            part = part if head is None else part[:, head : head + 1]
-            part = part if neuron is None else part[..., neuron : neuron + 1]
-        where = Where(positions=position, heads=head, units=neuron)
-        edits.append(Edit(place, where, Replace(part[None])))
 
-    each(axes[1:], {})
-    return edits
+def patch_of(source: Base, place: Site, picked: Mapping[Axis, int]) -> Edit:
+    """The edit that puts one part of a site's value in `source` into another run.
+
+    `picked` says which position, head or neuron; what it does not name is patched whole.
+    """
+    part = source.value(place)[0]
+    position, head, neuron = picked.get("position"), picked.get("head"), picked.get("neuron")
+    if "query" in place.axes:  # [head, query, key], where all else is [position, ...]
+        part = part if head is None else part[head : head + 1]
+        part = part if position is None else part[:, position : position + 1]
+    else:
+        part = part if position is None else part[position : position + 1]
+        part = part if head is None else part[:, head : head + 1]
+        part = part if neuron is None else part[..., neuron : neuron + 1]
+    return Edit(place, Where(positions=position, heads=head, units=neuron), Replace(part[None]))
