@@ -27,7 +27,7 @@ _WORDS = """
     limit line list load map mark matter message method mind model moment money month name nature night
     note number object office offer order output page paper parent part party path people period person
     piece place plan plant point policy port power price problem process product project purpose
-    question range rate reason record report result return road role room rule scale scene school score
+    question range rate reason record report result road role room rule scale scene school score
     sense service shape share side sign size skill song space speed staff stage star state step stock
     store story street style surface system table target task team term test text theory time title
     token town trade tree type unit use user value version view voice wall water way week weight window
