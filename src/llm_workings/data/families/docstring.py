@@ -20,7 +20,7 @@ TEMPLATE = '''def {NAME}(self, {A_def}, {B_def}, {C_def}, {D_def}):
     :param'''
 _WORDS = """
     action address age amount animal answer area argument balance bank base bill board body book boy
-    card case cell change charge child city class client clock code color command content cost count
+    card case cell change charge child city client clock code color command content cost count
     country course date day death degree design detail device door effect end event example face fact
     family feature field file floor food force form frame game girl goal ground group half hand head
     health hour house idea image index input island item job key kind land law length letter level life
