@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prompt_tokenizers import smollm2
 
 from llm_workings.core.errors import BadInput
-from llm_workings.data.families import check_alignment, positions_of
+from llm_workings.data.families import check_alignment, check_token_alignment, positions_of
 from llm_workings.models.tokens import Tokenizer, from_vocabulary, word_piece
 
 LETTERS = "abcdefgh"
@@ -23,6 +23,7 @@ def words() -> Tokenizer:
 def test_texts_that_align_say_where_they_differ(words: Tokenizer) -> None:
     assert check_alignment(words, "a b c d", "a b c d") == ()
     assert check_alignment(words, "a b c d", "a h c g") == (1, 3)
+    assert check_token_alignment(words, [0, 1, 2, 3], [0, 7, 2, 6]) == (1, 3)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +55,6 @@ def test_where_two_texts_part(
         f"The two texts do not align: the clean one has {ours}, and the corrupted one has {theirs}. Clean ("
     )
     assert caught.value.given == {
-        "clean": clean,
-        "corrupted": corrupted,
         "position": position,
         "clean_tokens": clean.split(),
         "corrupted_tokens": corrupted.split(),

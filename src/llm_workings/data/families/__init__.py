@@ -11,7 +11,7 @@ from __future__ import annotations
 from llm_workings.core.errors import unknown
 
 from .agreement import AGREEMENT
-from .alignment import check_alignment, positions_of
+from .alignment import check_alignment, check_token_alignment, positions_of
 from .base import Family, Option, PromptPair, check_pair
 from .docstring import DOCSTRING
 from .facts import FACTS
@@ -39,6 +39,7 @@ __all__ = [
     "PromptPair",
     "check_alignment",
     "check_pair",
+    "check_token_alignment",
     "family_of",
     "positions_of",
 ]

@@ -7,7 +7,7 @@ tokens are refused, with the place at which they part.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from llm_workings.core.errors import BadInput
@@ -15,14 +15,19 @@ from llm_workings.core.errors import BadInput
 MOST_CELLS = 1_000_000  # of the table in which the place is looked for
 
 
-class Reads(Protocol):
+class Spells(Protocol):
+    """A tokenizer that says what each token is."""
+
+    def pieces(self, ids: Iterable[int]) -> list[str]: ...
+
+
+class Reads(Spells, Protocol):
     """What is needed of a tokenizer: `llm_workings.models.tokens.Tokenizer` has it."""
 
     @property
     def vocab_size(self) -> int: ...
     def encode(self, text: str, *, special: bool = True) -> list[int]: ...
     def decode(self, ids: list[int]) -> str: ...
-    def pieces(self, ids: Iterable[int]) -> list[str]: ...
     def one(self, text: str) -> int: ...
     def spans(self, text: str, *, special: bool = True) -> list[tuple[int, int]]: ...
     def is_special(self, index: int) -> bool: ...
@@ -37,24 +42,24 @@ def check_alignment(tokenizer: Reads, clean: str, corrupted: str) -> tuple[int, 
     Raises:
         BadInput: the two are not equally many tokens. It says where they part, and shows both.
     """
-    ours, theirs = tokenizer.encode(clean), tokenizer.encode(corrupted)
-    if len(ours) == len(theirs):
-        return tuple(at for at, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b)
-    (begin, end), (begin_2, end_2) = _where_they_part(ours, theirs)
-    pieces, pieces_2 = tokenizer.pieces(ours), tokenizer.pieces(theirs)
+    return check_token_alignment(tokenizer, tokenizer.encode(clean), tokenizer.encode(corrupted))
+
+
+def check_token_alignment(
+    tokenizer: Spells, clean: Sequence[int], corrupted: Sequence[int]
+) -> tuple[int, ...]:
+    """`check_alignment` of texts that are token ids already."""
+    if len(clean) == len(corrupted):
+        return tuple(at for at, (a, b) in enumerate(zip(clean, corrupted, strict=True)) if a != b)
+    (begin, end), (begin_2, end_2) = _where_they_part(clean, corrupted)
+    ours, theirs = tokenizer.pieces(clean), tokenizer.pieces(corrupted)
     raise BadInput(
-        f"The two texts do not align: {_said('the clean one', pieces, begin, end)}, "
-        f"and {_said('the corrupted one', pieces_2, begin_2, end_2)}. "
-        f"Clean ({len(ours)} tokens): {_listed(pieces, begin, end)}. "
-        f"Corrupted ({len(theirs)} tokens): {_listed(pieces_2, begin_2, end_2)}.",
+        f"The two texts do not align: {_said('the clean one', ours, begin, end)}, "
+        f"and {_said('the corrupted one', theirs, begin_2, end_2)}. "
+        f"Clean ({len(ours)} tokens): {_listed(ours, begin, end)}. "
+        f"Corrupted ({len(theirs)} tokens): {_listed(theirs, begin_2, end_2)}.",
         hint="Choose words that split into equally many tokens.",
-        given={
-            "clean": clean,
-            "corrupted": corrupted,
-            "position": begin,
-            "clean_tokens": pieces,
-            "corrupted_tokens": pieces_2,
-        },
+        given={"position": begin, "clean_tokens": ours, "corrupted_tokens": theirs},
     )
 
 
@@ -75,7 +80,7 @@ def positions_of(tokenizer: Reads, text: str, begin: int, end: int) -> tuple[int
     return found
 
 
-def _where_they_part(ours: list[int], theirs: list[int]) -> tuple[tuple[int, int], tuple[int, int]]:
+def _where_they_part(ours: Sequence[int], theirs: Sequence[int]) -> tuple[tuple[int, int], tuple[int, int]]:
     """The first stretch that differs in length between two lists, `(begin, end)` in each.
 
     It is read off the shortest way of turning one into the other by replacing, leaving out and adding
