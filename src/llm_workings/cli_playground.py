@@ -210,7 +210,7 @@ def _start(settings: dict[str, Any], wanted: dict[str, Any]) -> tuple[Run, DataS
     """A new run. What is left out of the network is chosen so that it fits the data."""
     from llm_workings.data.dataset import spec_of
     from llm_workings.data.points import make
-    from llm_workings.playground.config import Config
+    from llm_workings.playground.config import Config, output_for
     from llm_workings.playground.run import Run
 
     if "file" in wanted:
@@ -222,6 +222,8 @@ def _start(settings: dict[str, Any], wanted: dict[str, Any]) -> tuple[Run, DataS
         several = len(points.classes) > 2
         of_classes = "cross_entropy" if several else "binary_cross_entropy"
         settings["loss"] = "mse" if points.task == "regression" else of_classes
+    if len(settings["layers"]) == 2:  # no hidden layer, which one name alone would be of
+        settings.setdefault("activations", [output_for(settings["loss"])])
     return Run(Config.of(settings), points), spec
 
 

@@ -50,6 +50,10 @@ class SavedData(Payload):
     features: list[str]
     domain: list[float]
     """Empty where there is none."""
+    formulas: list[str]
+    center: list[float]
+    scale: list[float]
+    outputs: list[str]
 
 
 class SavedBranch(Payload):
@@ -111,6 +115,10 @@ def _saved_data(data: Dataset) -> SavedData:
         coordinates=list(data.coordinates),
         features=list(data.features),
         domain=[] if data.domain is None else list(data.domain),
+        formulas=list(data.formulas),
+        center=list(data.center),
+        scale=list(data.scale),
+        outputs=list(data.outputs),
     )
 
 
@@ -256,7 +264,15 @@ def _dataset(saved: SavedData) -> Dataset:
         f"its domain is {saved.domain}",
     )
     _require(not low_high or saved.points.shape[1] in (1, 2), "a ground of more than two coordinates")
-    return Dataset(
+    _require(
+        len(saved.center) == len(saved.scale)
+        and len(saved.center) in (0, saved.points.shape[1])
+        and np.isfinite([*saved.center, *saved.scale]).all()
+        and 0 not in saved.scale,
+        "its points cannot be scaled by what it says",
+    )
+    _require(len(saved.formulas) in (0, saved.inputs.shape[1]), "it has other inputs than formulas")
+    dataset = Dataset(
         name=saved.name,
         points=saved.points,
         inputs=saved.inputs,
@@ -268,7 +284,16 @@ def _dataset(saved: SavedData) -> Dataset:
         coordinates=tuple(saved.coordinates),
         features=tuple(saved.features),
         domain=(low_high[0], low_high[1]) if low_high else None,
+        formulas=tuple(saved.formulas),
+        center=tuple(saved.center),
+        scale=tuple(saved.scale),
+        outputs=tuple(saved.outputs),
     )
+    read = dataset.expand(dataset.points[:1]).shape[1]
+    _require(
+        read == dataset.inputs.shape[1], f"{read} inputs can be made of its points, not as many as it has"
+    )
+    return dataset
 
 
 def _run(saved: SavedRun, data: Dataset) -> Run:

@@ -106,6 +106,8 @@ class Session:
                 self._step(n, unit)
             case said.Goto(branch=branch, step=step):
                 self.run.goto(step, branch)
+                if self._goal is not None:  # whoever goes elsewhere does not want the rest of those steps
+                    self._stop()
                 self._moved()
             case said.Change(config=settings):
                 self.run.change(**settings)
@@ -191,12 +193,13 @@ class Session:
         self._sweeping = Sweeping(run.config, run.data, rows, columns, asked.steps, self._clock)
 
     def _script(self) -> str:
+        run = self.run
         if self.spec is None:
             raise NotSupported(
                 "There is no script of this run: the file does not say what its data was made from.",
                 hint="Save the run instead; it holds the data itself.",
             )
-        return script_of(self.run, self.spec)
+        return script_of(run, self.spec)
 
     def _recording(self) -> Recording:
         watched = replace(self._watched, algebra=True, paths=True, history=None)
@@ -255,7 +258,7 @@ class Session:
         if self._goal is not None:
             n = min(n, self._goal)
         if self.speed:
-            due = int((self._clock() - self._began) * self.speed) - self._made
+            due = int((self._clock() - self._began) * self.speed + 1e-6) - self._made
             if due < 1:
                 return self._began + (self._made + 1) / self.speed - self._clock()
             if due > n:  # it cannot keep up; what is late is not made up for
