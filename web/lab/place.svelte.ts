@@ -110,7 +110,7 @@ class Place {
 }
 
 function address(path: string, params: State): string {
-  const query = new URLSearchParams(params).toString();
+  const query = new URLSearchParams(params).toString().replaceAll("%2C", ","); // which a query may hold as it is
   return query ? `${path}?${query}` : path;
 }
 

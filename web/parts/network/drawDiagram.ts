@@ -1,6 +1,7 @@
 // The network on a canvas: edges, biases, and each unit as the picture of its function.
 
 import type { Frame, Setting } from "../../generated/payloads";
+import { fit } from "../grid";
 import { three } from "../numbers";
 import type { Palette } from "../palette.svelte";
 import { BIAS, curve, type Edge, type Layout, type Node } from "./geometry";
@@ -231,12 +232,15 @@ function names(context: CanvasRenderingContext2D, palette: Palette, { setting, l
     if (room && kind) text(context, kind, column.x, 21, palette.soft, font, "center");
     if (layer === 0 && !setting.image_side && column.across === 1 && column.size >= 12) {
       for (const node of layout.units[0]!) {
-        text(context, unitName(0, node.unit, setting), node.x, node.y - node.size / 2 - 9, palette.ink, `12px ${palette.mono}`, "center");
+        context.font = `12px ${palette.mono}`;
+        const short = fit(context, unitName(0, node.unit, setting).replace(" (standardized)", ""), 2 * node.x - 4);
+        text(context, short, node.x, node.y - node.size / 2 - 9, palette.ink, context.font, "center");
       }
     }
     if (last && layers[layer]! > 1 && column.size >= 12 && column.across === 1) {
       for (const node of layout.units[layer]!) {
-        text(context, setting.classes[node.unit] ?? "", node.x + node.size / 2 + 5, node.y, palette.ink, `12px ${palette.mono}`, "left");
+        context.font = `12px ${palette.mono}`;
+        text(context, fit(context, setting.classes[node.unit] ?? "", 22), node.x + node.size / 2 + 5, node.y, palette.ink, `12px ${palette.mono}`, "left");
       }
     }
   });
