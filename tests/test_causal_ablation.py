@@ -210,10 +210,10 @@ def test_a_knock_out_curve_is_a_set_at_each_point() -> None:
 def test_many_parts_are_measured_denser_at_the_start() -> None:
     base, metric = case_of("gpt2")
     curve = knock_out(base, every(base.spec, "neuron"), metric, random_orders=0)
-    assert curve.counts[:4] == (0, 1, 2, 3) or curve.counts[0] == 0
+    assert curve.counts[:4] == (0, 1, 2, 3)
     assert curve.counts[-1] == 60
     steps = [b - a for a, b in zip(curve.counts, curve.counts[1:], strict=False)]
-    assert steps == sorted(steps) or max(steps) <= 6
+    assert steps[-1] >= 4
     assert len(curve.counts) <= 24
 
 

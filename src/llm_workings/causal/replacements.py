@@ -1,4 +1,4 @@
-"""What stands in place of an ablated part: nothing, its mean over a data set, or what another text puts there.
+"""What stands in place of an ablated part: nothing, its mean over a data set, or another text's.
 
 Zero takes a model where it never was in training; the mean keeps what is the same for every text; resampling
 keeps the part within what it really does (Chan et al. 2022, causal scrubbing, appendix; Wang et al. 2022,
@@ -86,9 +86,9 @@ class MeanOf:
         sums: dict[Site, Tensor] = {}
         for batch in _batches(self.rows):
             run = self.model.run(batch, keep=places, logits=False)
-            for row, length in enumerate(run.lengths):
+            for number, length in enumerate(run.lengths):
                 for place in places:
-                    values = run[place][row, :length].double()
+                    values = run[place][number, :length].double()
                     if place not in sums:
                         sums[place] = values.new_zeros(longest, *values.shape[1:])
                     sums[place][:length] += values
