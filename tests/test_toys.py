@@ -234,7 +234,14 @@ def test_the_command_writes_a_toy_that_loads(tmp_path, monkeypatch, capsys) -> N
 def test_an_interrupted_command_writes_nothing(tmp_path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "toy.safetensors"
     command = [sys.executable, "-m", "llm_workings.models.toys", "induction-1l", "-o", str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run in a shell's background ignores SIGINT, and its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert "0/" in process.stdout.readline()
