@@ -60,9 +60,11 @@ def test_names_of_transformer_lens_are_aliases(lens: str, ours: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("patern.3", "Did you mean 'pattern'"),
-        ("blocks.3.hook_resid_prefix", "blocks.3.hook_resid_pre"),
-        ("RESID_POST.1", "resid_post"),
+        ("patern.3", "Did you mean 'pattern.3'"),
+        ("patern", "Did you mean 'pattern'"),
+        ("blocks.3.hook_resid_prefix", "Did you mean 'blocks.3.hook_resid_pre'"),
+        ("blocks.12.attn.hook_patern", "Did you mean 'blocks.12.attn.hook_pattern'"),
+        ("RESID_POST.1", "Did you mean 'resid_post.1'"),
         ("", "Known: embed"),
     ],
 )

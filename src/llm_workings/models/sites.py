@@ -141,13 +141,20 @@ class Site:
                 return Site(kind, int(match[1]) if match.groups() else None)
         name, dot, layer = text.partition(".")
         if name not in KINDS:
-            known = [*KINDS, *(kind.lens_name.format(layer or 0) for kind in KINDS.values())]
-            raise unknown("site", text, known)
+            raise unknown("site", text, _spellings(text))
         if KINDS[name].layered and not layer.isdecimal():
             raise BadInput(f"The site {text!r} needs a layer.", hint=f"For example {name + '.0'!r}.")
         if not KINDS[name].layered and dot:
             raise BadInput(f"The site {text!r} has no layers.", hint=f"Say {name!r}.")
         return Site(name, int(layer) if layer else None)
+
+
+def _spellings(text: str) -> list[str]:
+    """What could have been meant by `text`: every kind in both vocabularies, of the layer it names."""
+    named = re.search(r"\.(\d+)(?=\.|$)", text)
+    layer = named[1] if named else "0"
+    ours = [f"{kind.name}.{layer}" if kind.layered and named else kind.name for kind in KINDS.values()]
+    return [*ours, *(kind.lens_name.format(layer) for kind in KINDS.values())]
 
 
 @cache
