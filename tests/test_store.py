@@ -95,6 +95,17 @@ def test_notes_survive_and_an_unknown_run_is_named(tmp_path: Path) -> None:
             store.annotate(99, note="?")
 
 
+@pytest.mark.parametrize("number", [0, -1, 2**63, -(2**63) - 1, 10**30])
+def test_numbers_that_no_run_can_have(tmp_path: Path, number: int) -> None:
+    """SQLite's numbers end at 64 bits; what a page's address holds does not."""
+    with Store(tmp_path) as store:
+        first = done(store)
+        for ask in (store.get, store.payload, store.delete, lambda wanted: store.annotate(wanted, note="?")):
+            with pytest.raises(UnknownName, match=f"no run {number}"):
+                ask(number)
+        assert [run.id for run in store.newest(before=number)] == ([first] if number > 0 else [])
+
+
 def test_deleting_removes_the_row_and_the_file(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         first, second = done(store), done(store)

@@ -28,6 +28,7 @@ from .errors import BadFile, LabError, NotSupported, UnknownName
 from .paths import data_folder
 
 SCHEMA = 1  # raise it with every change to the table
+LARGEST = 2**63 - 1  # number that SQLite can be asked about
 State = Literal["queued", "working", "done", "failed", "cancelled", "interrupted"]
 UNFINISHED = ("queued", "working")
 
@@ -193,7 +194,7 @@ class Store:
         """The newest runs first; `before` a run's number goes on from there."""
         query = select(Run).order_by(col(Run.id).desc()).limit(limit)
         if before is not None:
-            query = query.where(col(Run.id) < before)
+            query = query.where(col(Run.id) < min(max(before, 0), LARGEST))
         for column, wanted in ((Run.kind, kind), (Run.name, name), (Run.model, model), (Run.kept, kept)):
             if wanted is not None:
                 query = query.where(column == wanted)
@@ -224,7 +225,7 @@ class Store:
         return Session(self._engine, expire_on_commit=False)
 
     def _get(self, session: Session, number: int) -> Run:
-        run = session.get(Run, number)
+        run = session.get(Run, number) if abs(number) <= LARGEST else None
         if run is None:
             last = session.exec(select(func.max(Run.id))).one()
             hint = f"The last is run {last}." if last else "No run is recorded yet."
