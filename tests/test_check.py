@@ -141,6 +141,25 @@ def test_where_transformers_is_not_installed_it_says_what_to_do(
     assert check("induction-2l").passed
 
 
+@pytest.mark.peer
+def test_where_transformers_is_broken_the_record_is_still_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise ImportError("it wants another torch")
+
+    folder = str(folder_of("gpt2", tmp_path))
+    recorded = checking.fingerprint(checking.measure(load_model(folder)))
+    monkeypatch.setattr(checking, "_quiet_transformers", broken)
+    with pytest.raises(NotSupported, match=r"cannot be imported \(it wants another torch\)"):
+        check(folder)
+    monkeypatch.setattr(checking, "read_fingerprints", lambda: {folder: recorded})
+    report = check(folder)
+    assert report.passed
+    assert report.against == ("the numbers recorded for it",)
+    assert "it wants another torch" in str(report)
+
+
 def test_recording_writes_what_is_then_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checking, "FINGERPRINTS", tmp_path / "fingerprints.json")
     checking.record(["induction-1l"])

@@ -14,7 +14,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -123,15 +123,17 @@ def check(
         LabError: it cannot be loaded, as `load_model` says.
     """
     loaded = load_model(name, device=device or "auto", dtype=dtype or "float32", progress=progress)
-    comparable = loaded.family is not None and find_spec("transformers") is not None
+    why_not = "" if loaded.family is None else why_no_transformers()  # which knows nothing of toys
+    comparable = why_not is None
     recorded = read_fingerprints().get(name)
     if not comparable and recorded is None:
         raise NotSupported(
-            f"There is nothing here to compare {name} with.",
+            f"There is nothing here to compare {name} with." + (f" {why_not}" if why_not else ""),
             hint="Install the reference implementation: pip install transformers",
             given={"model": name},
         )
-    return check_loaded(loaded, recorded, reference=comparable, progress=progress)
+    report = check_loaded(loaded, recorded, reference=comparable, progress=progress)
+    return replace(report, notes=(*report.notes, why_not)) if why_not else report
 
 
 def check_loaded(
@@ -223,6 +225,17 @@ def page() -> str:
 
 
 # --- the reference implementation ----------------------------------------------------------------
+def why_no_transformers() -> str | None:
+    """Why the reference implementation cannot be asked, nothing where it is not installed; None if it can."""
+    if find_spec("transformers") is None:
+        return ""
+    try:
+        with _quiet_transformers():
+            return None
+    except Exception as error:  # its own dependencies are missing, or too old for it
+        return f"transformers is installed and cannot be imported ({error})."
+
+
 def _against_transformers(loaded: Loaded, ours: Measured, progress: Progress) -> tuple[list[Line], list[str]]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = loaded.folder or save(loaded, Path(scratch) / "model", progress=progress)
