@@ -15,6 +15,7 @@ from llm_workings.models.catalogue import WHEELS
 
 pytestmark = pytest.mark.browser
 
+LONG = "abcd efgh. " * 11  # more lines of tokens than the page shows at once
 TEXT = "gqmzrxk gqmzr"  # goes on with x, for a model that has induction heads
 STORE = "When Mary and John went to the store, John gave a drink to"
 AXE = Path(__file__).parent.parent / "web" / "node_modules" / "axe-core" / "axe.min.js"
@@ -205,6 +206,7 @@ PAGES = {
     "home": ("/", {}),
     "attention": ("/attention", {"prompt": TEXT, "pin": "1.0", "query": "13", "ablate": "0.1"}),
     "attention tables": ("/attention", {"prompt": TEXT, "pin": "1.0", "table": "atlas"}),
+    "attention of a long text": ("/attention", {"prompt": LONG, "pin": "1.0"}),
     "logit lens": ("/logit-lens", {"prompt": TEXT, "stop": "1", "position": "5"}),
     "lens table": ("/logit-lens", {"prompt": TEXT, "table": "lens"}),
     "models": ("/models", {}),
