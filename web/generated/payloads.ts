@@ -564,7 +564,7 @@ export interface Requests {
 export const VIEWS = {
   "attention": {
     "title": "Attention heads",
-    "about": "Who looks at whom. Each small square is one head's pattern on this text: row i, column j is the weight a[i, j] = softmax_j(q_i · k_j / √d_head) with which position i reads from position j. A row sums to 1. The heads can be sorted by how much they behave like known kinds: previous token, induction, duplicate token, first-token sink, and entropy in nats.\n\nAblating a head replaces its output z by zero, or by its own mean over the positions of this text, and runs the model again: the answer then shows what this head did for it here.\n\nWhat this cannot tell you: a weight says where a head reads, not what it reads, nor whether it matters. A head may look at a token and copy nothing of it, and after an ablation later heads may take over. A score is measured on this text alone; one that rests on few queries is noise.",
+    "about": "Who looks at whom. Each small square is one head's pattern on this text: row i, column j is the weight with which position i reads from position j: the softmax over j of q[i] · k[j] / √d. A row sums to 1. The heads can be sorted by how much they behave like known kinds: previous token, induction, duplicate token, first-token sink, and entropy in nats.\n\nAblating a head replaces its output z by zero, or by its own mean over the positions of this text, and runs the model again: the answer then shows what this head did for it here.\n\nWhat this cannot tell you: a weight says where a head reads, not what it reads, nor whether it matters. A head may look at a token and copy nothing of it, and after an ablation later heads may take over. A score is measured on this text alone; one that rests on few queries is noise.",
     "defaults": {
       "model": "smollm2-135m",
       "ablate": [],
@@ -573,7 +573,7 @@ export const VIEWS = {
   },
   "head": {
     "title": "One attention head",
-    "about": "Who looks at whom in this head. Row i, column j is the weight a[i, j] = softmax_j(q_i · k_j / √d_head) with which position i reads from position j; a row sums to 1. In a causal model a position sees itself and those before it. Weights are shown to about three digits (half precision); inspecting a row gives them exactly, with the scores before the softmax.\n\nWhat this cannot tell you: what is read, and whether it matters. The head moves W_V W_O of what it looks at, which may be nothing; ablate it to see what changes.",
+    "about": "Who looks at whom in this head. Row i, column j is the weight with which position i reads from position j: the softmax over j of q[i] · k[j] / √d. A row sums to 1. In a causal model a position sees itself and those before it. Weights are shown to about three digits (half precision); inspecting a row gives them exactly, with the scores before the softmax.\n\nWhat this cannot tell you: what is read, and whether it matters. The head moves W_V W_O of what it looks at, which may be nothing; ablate it to see what changes.",
     "defaults": {
       "model": "smollm2-135m",
       "ablate": [],

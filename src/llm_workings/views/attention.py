@@ -114,7 +114,7 @@ def attention(
     """Attention heads.
 
     Who looks at whom. Each small square is one head's pattern on this text: row i, column j is
-    the weight a[i, j] = softmax_j(q_i · k_j / √d_head) with which position i reads from position j.
+    the weight with which position i reads from position j: the softmax over j of q[i] · k[j] / √d.
     A row sums to 1. The heads can be sorted by how much they behave like known kinds: previous
     token, induction, duplicate token, first-token sink, and entropy in nats.
 

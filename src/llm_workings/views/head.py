@@ -87,8 +87,8 @@ def head(
 ) -> Head:
     """One attention head.
 
-    Who looks at whom in this head. Row i, column j is the weight a[i, j] = softmax_j(q_i · k_j /
-    √d_head) with which position i reads from position j; a row sums to 1. In a causal model a
+    Who looks at whom in this head. Row i, column j is the weight with which position i reads from
+    position j: the softmax over j of q[i] · k[j] / √d. A row sums to 1. In a causal model a
     position sees itself and those before it. Weights are shown to about three digits (half
     precision); inspecting a row gives them exactly, with the scores before the softmax.
 
