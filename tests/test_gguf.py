@@ -313,6 +313,15 @@ def test_no_flipped_bytes_do_more_than_raise_a_lab_error(
         pass
 
 
+@pytest.mark.parametrize(
+    "entry", ["attention.head_count", "attention.head_count_kv", "attention.key_length", "embedding_length"]
+)
+def test_no_heads_or_heads_of_nothing(path: Path, entry: str) -> None:
+    write(path, **{"rope.dimension_count": 4, entry: 0})
+    with pytest.raises(BadFile, match=r"damaged: it has \d+ heads"):
+        config_of(GgufFile(path))
+
+
 # --- the real one ----------------------------------------------------------------------------------
 @pytest.mark.real
 def test_smollm2() -> None:

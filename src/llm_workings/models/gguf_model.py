@@ -70,7 +70,13 @@ def config_of(file: GgufFile) -> dict[str, Any]:
     model_type, class_name = ARCHITECTURES[architecture]
     heads = entries["attention.head_count"]
     width = entries["embedding_length"]
+    shared = entries.get("attention.head_count_kv", heads)
     d_head = entries.get("attention.key_length", width // max(heads, 1))
+    if min(heads, shared, d_head) < 1:
+        raise BadFile(
+            f"{file.path} is damaged: it has {heads} heads, {shared} for keys and values, "
+            f"of {d_head} dimensions."
+        )
     config: dict[str, Any] = {
         "model_type": model_type,
         "architectures": [class_name],
@@ -80,7 +86,7 @@ def config_of(file: GgufFile) -> dict[str, Any]:
         "intermediate_size": entries["feed_forward_length"],
         "num_hidden_layers": entries["block_count"],
         "num_attention_heads": heads,
-        "num_key_value_heads": entries.get("attention.head_count_kv", heads),
+        "num_key_value_heads": shared,
         "head_dim": d_head,
         "hidden_act": "silu",
         "rms_norm_eps": _shortest(entries["attention.layer_norm_rms_epsilon"]),
