@@ -309,8 +309,8 @@ def test_the_second_copy_of_random_tokens_is_cheap_on_the_page(visits: Visits) -
     expect(loss).to_contain_text("The text says 40 tokens twice", timeout=60_000)
     found = re.search(r"first copy costs ([\d.]+), the second ([\d.]+)\.", loss.inner_text())
     assert found is not None
-    assert float(found[1]) == pytest.approx(14.6, abs=0.6)
-    assert float(found[2]) == pytest.approx(2.9, abs=0.6)
+    assert float(found[1]) == pytest.approx(14.6, abs=0.1)
+    assert float(found[2]) == pytest.approx(2.9, abs=0.1)
 
 
 def need_the_real_model() -> None:

