@@ -15,10 +15,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from . import gpt2, loading, starting
+from . import gpt2, loading, playground, starting, sweeps
 from .pairs import Row
 
-TABLES = {"starting": starting.rows, "gpt2": gpt2.rows, "loading": loading.rows}
+TABLES = {
+    "starting": starting.rows,
+    "playground": playground.rows,
+    "gpt2": gpt2.rows,
+    "loading": loading.rows,
+    "sweeps": sweeps.rows,
+}
 PEERS = ("torch", "transformers", "transformer-lens")
 
 

@@ -27,7 +27,10 @@ from .order import Order
 
 Array = np.ndarray
 LAID_OUT = 1 << 19  # numbers of batches that are laid out ahead
-AT_ONCE = 1 << 18  # numbers a layer holds while many samples are looked at
+# Multiplications of a product while many samples are looked at. OpenBLAS gives a larger one to several
+# threads, which on a busy machine wait for each other ten times as long as one takes.
+AT_ONCE = 1 << 18
+FEWEST = 64  # samples, though
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Blocks:
 
     def views(self, flat: Array) -> list[Array]:
         """Each layer's `[network, from + 1, to]` on a flat array, whichever way it lies."""
-        found, at = [], 0
+        found: list[Array] = []
+        at = 0
         for into, out in pairwise(self.layers):
             block = flat[at : at + self.networks * (into + 1) * out]
             if self.shared and not found:
@@ -193,8 +197,9 @@ class Many:
         """(z, a) of the output layer for any `[feature + 1, sample]` with its row of ones, the same for
         all networks: `[output, network, sample]` each."""
         n = inputs.shape[1]
-        most = max(1, AT_ONCE // (max(self.config.layers) * len(self.configs)))
-        z, a = (np.empty((self.config.layers[-1], len(self.configs), n)) for _ in range(2))
+        layers = self.config.layers
+        most = max(FEWEST, AT_ONCE // (len(self.configs) * max(layers) * (layers[0] + 1)))
+        z, a = (np.empty((layers[-1], len(self.configs), n)) for _ in range(2))
         with np.errstate(all="ignore"):
             for start in range(0, n, most):
                 some = inputs[:, start : start + most]
