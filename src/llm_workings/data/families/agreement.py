@@ -45,19 +45,20 @@ NUMBERS = {"singular": 0, "plural": 1}
 
 
 def prepare(tokenizer: Reads, *, structure: str) -> Mapping[str, Propose]:
-    """Of every combination of numbers one variant: "singular-plural" has one subject, many distractors."""
+    """A variant for each structure and combination of numbers: "relative singular-plural" ..."""
     nouns = _pairs(tokenizer, NOUNS, 2, "nouns")
     verbs = _pairs(tokenizer, VERBS, 1, "verbs")
     structures = tuple(TEMPLATES) if structure == "both" else (structure,)
     return {
-        f"{subject}-{distractor}": partial(propose, structures, nouns, verbs, subject, distractor)
+        f"{of} {subject}-{distractor}": partial(propose, of, nouns, verbs, subject, distractor)
         for subject in NUMBERS
         for distractor in NUMBERS
+        for of in structures
     }
 
 
 def propose(
-    structures: tuple[str, ...],
+    structure: str,
     nouns: list[tuple[str, str]],
     verbs: list[tuple[str, str]],
     subject: str,
@@ -67,27 +68,18 @@ def propose(
     number, other = NUMBERS[subject], 1 - NUMBERS[subject]
     near = NUMBERS[distractor]
     head, attractor = draw.sample(nouns, 2)
-    structure = draw.choice(structures)
-    template = draw.choice(TEMPLATES[structure])
     words = {"D": attractor[near]}
     if structure == "relative":
         words["V"] = draw.choice(list(LIKES.items()))[near]
+    template = draw.choice(TEMPLATES[structure])
     clean, found = fill(template, S=head[number], **words)
     corrupted, _ = fill(template, S=head[other], **words)
     shuffled = draw.sample(verbs, len(verbs))
     rights, wrongs = (tuple(" " + verb[which] for verb in shuffled) for which in (number, other))
     places = {"subject": found["S"], "distractor": found["D"], "end": found["end"]}
+    variant = f"{structure} {subject}-{distractor}"
     return PromptPair(
-        "agreement",
-        structure,
-        f"{subject}-{distractor}",
-        clean,
-        corrupted,
-        rights[0],
-        wrongs[0],
-        rights,
-        wrongs,
-        places,
+        "agreement", "other number", variant, clean, corrupted, rights[0], wrongs[0], rights, wrongs, places
     )
 
 
