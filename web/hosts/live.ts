@@ -68,6 +68,8 @@ export interface Hears {
 
 const GONE = ["The lab has gone, and this training with it.", "Start it again in the terminal with: llm-workings lab"] as const;
 
+const CALM = 300; // milliseconds between two pictures, at the least
+
 /** One training in the lab, for as long as this page is open. */
 export class Live {
   private socket: WebSocket;
@@ -132,7 +134,9 @@ export class Live {
       this.hears.frame(unpack<Frame>(bytes));
     } finally {
       performance.measure("frame", { start, end: performance.now() });
-      this.send({ do: "ready" });
+      // Who asked the system for little motion gets a few pictures a second; the training is as fast.
+      if (matchMedia("(prefers-reduced-motion: reduce)").matches) setTimeout(() => this.send({ do: "ready" }), CALM);
+      else this.send({ do: "ready" });
     }
   };
 }

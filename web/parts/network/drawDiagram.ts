@@ -28,6 +28,7 @@ export interface Drawing {
 
 const TILES = 64; // maps side by side in the sheet
 const sheet = new Pixels();
+const weights = new Pixels();
 
 /** Where related edges stand out: those of the active unit, or the active edge alone. */
 function related(active: string, edge: Edge): boolean {
@@ -51,6 +52,7 @@ export function drawDiagram(context: CanvasRenderingContext2D, palette: Palette,
   }
   const mapped = frame.maps.data.length > 0;
   if (mapped && frame.maps.shape[1]! > 1) fillSheet(drawing, palette);
+  else if (drawing.setting.image_side) fillWeights(drawing, palette);
   for (const column of layout.units) for (const node of column) drawUnit(context, palette, drawing, node, mapped);
   names(context, palette, drawing);
 }
@@ -144,8 +146,10 @@ function drawUnit(context: CanvasRenderingContext2D, palette: Palette, drawing: 
     // Half a pixel off each side, so that smoothing does not mix in the neighbour.
     context.drawImage(sheet.canvas, (index % TILES) * wide + 0.5, Math.floor(index / TILES) * high + 0.5, wide - 1, high - 1, x, y, size, size);
   } else if (mapped) drawLine(context, palette, drawing, node);
-  else if (layer === 1 && setting.image_side) weightImage(context, drawing, ramp, node);
-  else {
+  else if (layer === 1 && setting.image_side) {
+    context.imageSmoothingEnabled = false;
+    context.drawImage(weights.canvas, unit * setting.image_side, 0, setting.image_side, setting.image_side, x, y, size, size);
+  } else {
     const seen = frame.sample?.activations[layer]?.data;
     if (seen) {
       context.fillStyle = rgb(shade(ramp, seen[unit]!, Math.max(1e-12, ...seen.map(Math.abs))));
@@ -201,20 +205,23 @@ function drawLine(context: CanvasRenderingContext2D, palette: Palette, { setting
   context.stroke();
 }
 
-/** A unit's weights from the inputs, as the picture that it looks for. */
-function weightImage(context: CanvasRenderingContext2D, { setting, frame, scale }: Drawing, ramp: Uint32Array, node: Node): void {
+/** The first layer's weights, each unit's as the picture that it looks for, side by side. */
+function fillWeights({ setting, frame, scale }: Drawing, palette: Palette): void {
   const side = setting.image_side;
   const { data, shape } = frame.weights[0]!;
   const out = shape[1]!;
-  let most = 0;
-  if (scale === "unit") for (let from = 0; from < side * side; from++) most = Math.max(most, Math.abs(data[from * out + node.unit]!));
-  else for (let i = 0; i < data.length; i++) most = Math.max(most, Math.abs(data[i]!));
-  const cell = node.size / side;
-  for (let from = 0; from < side * side; from++) {
-    context.fillStyle = rgb(shade(ramp, data[from * out + node.unit]!, most));
-    const [row, column] = [Math.floor(from / side), from % side];
-    context.fillRect(node.x - node.size / 2 + column * cell, node.y - node.size / 2 + row * cell, cell + 0.3, cell + 0.3);
+  const ramp = signedRamp(palette);
+  weights.resize(out * side, side);
+  let shared = 0;
+  for (let i = 0; i < data.length; i++) shared = Math.max(shared, Math.abs(data[i]!));
+  for (let unit = 0; unit < out; unit++) {
+    let most = scale === "unit" ? 0 : shared;
+    if (scale === "unit") for (let from = 0; from < side * side; from++) most = Math.max(most, Math.abs(data[from * out + unit]!));
+    for (let from = 0; from < side * side; from++) {
+      weights.words[Math.floor(from / side) * out * side + unit * side + (from % side)] = shade(ramp, data[from * out + unit]!, most);
+    }
   }
+  weights.put();
 }
 
 function names(context: CanvasRenderingContext2D, palette: Palette, { setting, layout }: Drawing): void {

@@ -23,21 +23,24 @@ export function sampleColour(palette: Palette, setting: Setting, sample: number,
   return rgb(shade(signedRamp(palette), setting.targets.data[sample * setting.targets.shape[1]!]!, reach));
 }
 
-export function shape(context: CanvasRenderingContext2D, kind: number, x: number, y: number, r: number): void {
+/** The corners of a class's shape around the origin; none for a circle. */
+export function corners(kind: number, r: number): [number, number][] {
   const sides = SIDES[kind % SIDES.length]!;
-  context.beginPath();
-  if (sides === 0) {
-    context.arc(x, y, r, 0, 2 * Math.PI);
-    return;
-  }
   const n = Math.abs(sides);
   const turn = sides === 4 ? Math.PI / 4 : sides === -3 ? Math.PI / 2 : -Math.PI / 2;
   const reach = n === 4 ? r * 1.22 : n === 3 ? r * 1.3 : r * 1.12;
-  for (let i = 0; i < n; i++) {
+  return Array.from({ length: n }, (_, i) => {
     const angle = turn + (i * 2 * Math.PI) / n;
-    context.lineTo(x + reach * Math.cos(angle), y + reach * Math.sin(angle));
-  }
-  context.closePath();
+    return [reach * Math.cos(angle), reach * Math.sin(angle)];
+  });
+}
+
+function shape(context: CanvasRenderingContext2D, kind: number, x: number, y: number, r: number): void {
+  const points = corners(kind, r);
+  context.beginPath();
+  if (points.length === 0) context.arc(x, y, r, 0, 2 * Math.PI);
+  for (const [dx, dy] of points) context.lineTo(x + dx, y + dy);
+  if (points.length > 0) context.closePath();
 }
 
 export interface Mark {

@@ -60,7 +60,7 @@ export function largest(frame: Pick<Frame, "weights" | "biases">): number {
 export function strongest(frame: Pick<Frame, "weights" | "biases">, edges: Edge[], most: number): Edge[] {
   if (edges.length <= most) return edges;
   const sizes = Float64Array.from(edges, (edge) => Math.abs(edgeValue(frame, edge)));
-  const least = [...sizes].sort((a, b) => b - a)[most - 1]!;
+  const least = sizes.slice().sort()[sizes.length - most]!;
   return edges.filter((_, i) => sizes[i]! >= least).slice(0, most);
 }
 
