@@ -30,6 +30,7 @@ MOST_SESSIONS = 40  # pages at once; more would only share the same processor
 WAITING = 64  # messages of a page that wait; it is then not read from before some are done
 SHORTEST = 0.003  # seconds of a turn, however many wait
 BREATH = 0.0005  # seconds between two turns of a thread, in which the server's own thread may speak
+HELD = 8 * 2**20  # bytes of answers that wait, likewise
 CLOSING = 1013  # "try again later"
 
 
@@ -120,9 +121,13 @@ class Player(threading.Thread):
 
     def _one_round(self, session: Session) -> None:
         self._changed = False
-        # A page that asks and does not read what it gets is not answered on and on.
-        while self._inbox and not self._closed and (session.waiting < WAITING or not self.outbox):
+        for _ in range(WAITING):
+            # A page that asks and does not read what it gets is not answered on and on.
+            if not self._inbox or self._closed or session.waiting > HELD:
+                break
             session.receive(self._inbox.popleft())
+        else:
+            self._changed = True  # there may be more, after a turn
         with self._turns.turn() as seconds:
             wait = session.work(seconds)
             if not self.outbox:  # the page has got all that was before

@@ -291,8 +291,8 @@ class Session:
     # --- what goes out ---------------------------------------------------------------------------
     @property
     def waiting(self) -> int:
-        """Messages that were not taken yet."""
-        return len(self._out)
+        """Bytes of the messages that were not taken yet; the shortest count as a few thousand."""
+        return sum(max(len(message), 4096) for message in self._out)
 
     def take(self) -> list[Message]:
         """What the page is to get now, oldest first. Call it when the page has got all that was before."""
