@@ -140,9 +140,9 @@ def test_what_cannot_be_patched(asked: dict[str, Any], error: type[Exception], s
 
 def test_texts_that_do_not_align_say_where() -> None:
     model = tiny("gpt2")
-    with pytest.raises(BadInput, match=r"has 4 tokens, the corrupted one 5. From token 2 on") as caught:
+    with pytest.raises(BadInput, match=r"Clean \(4 tokens\).*Corrupted \(5 tokens\)") as caught:
         Pair(model, "a b c d", "a b x y d")
-    assert caught.value.given["first"] == 2
+    assert caught.value.given["position"] == 2
     with pytest.raises(BadInput, match="are the same"):
         Pair(model, "a b", "a b")
     pair = Pair(model, "a b c", "a b d")

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from llm_workings.core.errors import BadInput, unknown
 from llm_workings.core.progress import SILENT, Progress
+from llm_workings.data.families.alignment import check_token_alignment
 from llm_workings.models.sites import KINDS, Site, select, site, sites_of
 from llm_workings.trace.edits import Edit, Replace, Where
 
@@ -110,33 +111,13 @@ class Pair:
     def __init__(self, model: LanguageModel, clean: Any, corrupted: Any, progress: Progress = SILENT):
         self.model = model
         self.clean, self.corrupted = Base(model, clean, progress), Base(model, corrupted, progress)
-        check_lengths(self.clean, self.corrupted)
-        self.differs = [
-            i for i, (a, b) in enumerate(zip(self.clean.tokens, self.corrupted.tokens, strict=True)) if a != b
-        ]
+        tokenizer = model.tokenizer
+        self.differs = list(check_token_alignment(tokenizer, self.clean.tokens, self.corrupted.tokens))
         if not self.differs:
             raise BadInput(
                 "The clean and the corrupted text are the same: every patch would change nothing.",
                 given={"text": "".join(self.clean.run.pieces())},
             )
-
-
-def check_lengths(clean: Base, corrupted: Base) -> None:
-    """Raise `BadInput`, saying where two texts part, if they do not have as many tokens."""
-    if clean.n == corrupted.n:
-        return
-    ours, theirs = clean.run.pieces(), corrupted.run.pieces()
-    first = next(
-        (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(clean.n, corrupted.n)
-    )
-    raise BadInput(
-        f"The texts do not align: the clean one has {clean.n} tokens, the corrupted one {corrupted.n}. "
-        f"From token {first} on they read {''.join(ours[first : first + 6])!r} and "
-        f"{''.join(theirs[first : first + 6])!r}.",
-        hint=f"Take words of as many tokens: {ours[max(0, first - 1) : first + 4]} and "
-        f"{theirs[max(0, first - 1) : first + 4]}.",
-        given={"clean": ours, "corrupted": theirs, "first": first},
-    )
 
 
 def patch(
