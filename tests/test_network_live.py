@@ -16,6 +16,7 @@ from llm_workings.data.points import make
 from llm_workings.playground.config import Config
 from llm_workings.playground.run import Run
 from llm_workings.playground.sweep import Sweep
+from llm_workings.views import network_frames, network_live
 from llm_workings.views.network_parts import Details, Frame, Predictions, Setting, SweepGrid, Tree
 
 
@@ -182,6 +183,27 @@ def test_back_forth_and_fork_are_those_of_a_run(page: Page) -> None:
     np.testing.assert_array_equal(page.run.state.parameters, plain().state.parameters)
     page.send(do="step", n=-5)
     assert page.run.step_now == 0
+
+
+def test_many_branches_have_thinner_curves_and_an_end(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    page.send(do="step", n=500)
+    assert len(page.of(Tree).branches[0].steps) == 501
+    monkeypatch.setattr(network_frames, "POINTS", 300)
+    monkeypatch.setattr(network_live, "MOST_BRANCHES", 3)
+    for step in (100, 200):
+        page.send(do="goto", branch=0, step=step)
+        page.send(do="change", config={"learning_rate": 0.1 + step})
+        page.send(do="step", n=2)
+    root = page.of(Tree).branches[0]
+    assert len(root.steps) == 100
+    assert (root.steps[0], root.steps[-1]) == (0, 500)
+    curve = page.run.branches[0].curve
+    np.testing.assert_allclose(root.train, [curve[step][0] for step in root.steps], rtol=1e-6)
+    page.send(do="goto", branch=0, step=7)
+    page.send(do="edit", place="b1.0", value=1.0)
+    assert page.error["kind"] == "TooLarge"
+    assert "3 branches" in page.error["message"]
+    assert len(page.run.branches) == 3
 
 
 def test_samples_are_stepped_through_within_the_batch_and_over_its_end(page: Page) -> None:

@@ -21,6 +21,8 @@ from llm_workings.playground.surface import Ground
 from .network_parts import Branch, Frame, Losses, SamplePass, Setting, Tree
 
 Array = np.ndarray
+POINTS = 6000  # of all branches' curves together
+LEAST_POINTS = 40  # of one
 
 
 def setting_of(config: Config, data: Dataset, spec: DataSpec) -> Setting:
@@ -115,10 +117,12 @@ class Painter:
 
 
 def tree_of(run: Run) -> Tree:
-    """All branches with their curves."""
-    branches = []
+    """All branches with their curves; of many branches each curve has fewer points."""
+    branches, most = [], max(LEAST_POINTS, POINTS // len(run.branches))
     for branch in run.branches.values():
         steps, curves = branch.curves()
+        thin = _thinned(len(steps), most)
+        steps, curves = steps[thin], {name: values[thin] for name, values in curves.items()}
         branches.append(
             Branch(
                 id=branch.id,
@@ -132,6 +136,11 @@ def tree_of(run: Run) -> Tree:
             )
         )
     return Tree(branches=branches, branch=run.branch, step=run.step_now)
+
+
+def _thinned(n: int, most: int) -> Array:
+    """`most` of the indices below `n`, evenly spaced, the first and last among them."""
+    return np.arange(n) if n <= most else np.rint(np.linspace(0, n - 1, most)).astype(int)
 
 
 def narrow(array: Array) -> Array:

@@ -37,6 +37,7 @@ SLICE = 0.010  # seconds of training between two looks at what came in
 DETAILS_EVERY = 0.2  # seconds, while it plays
 EXPORTED = 120  # frames of a file, where they fit
 LONGEST_TEXT = 8 * 2**20  # characters of a command: a CSV file, or parameters, are a field of some
+MOST_BRANCHES = 200
 LARGEST_FILE = 48 * 2**20  # bytes of a saved run
 
 
@@ -110,10 +111,10 @@ class Session:
                     self._stop()
                 self._moved()
             case said.Change(config=settings):
-                self.run.change(**settings)
+                self._branching().change(**settings)
                 self._moved()
             case said.Edit(place=place, value=value):
-                self.run.edit(place, value)
+                self._branching().edit(place, value)
                 self._moved()
             case said.Watch() as watch:
                 self._watch(watch)
@@ -159,6 +160,17 @@ class Session:
         self._send(setting_of(run.branches[0].config, run.data, spec or UNKNOWN))
         self._moved()
         self._say_status()
+
+    def _branching(self) -> Run:
+        """The run, if it may have one branch more."""
+        branches = len(self.run.branches)
+        if branches >= MOST_BRANCHES:
+            raise TooLarge(
+                f"This training has {branches} branches; that is as many as there may be.",
+                hint="Save it, and begin a new one.",
+                given={"branches": branches, "limit": MOST_BRANCHES},
+            )
+        return self.run
 
     def _play(self, speed: float, goal: int | None = None) -> None:
         self.playing, self.speed, self._goal = True, speed, goal
