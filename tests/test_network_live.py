@@ -134,6 +134,18 @@ def test_a_speed_is_kept_and_what_is_late_is_not_made_up_for() -> None:
     assert page.run.step_now - 1 - slice_made <= 2
 
 
+def test_another_network_is_begun_carefully(page: Page) -> None:
+    """A slice is as many steps as the last ones were fast; a larger network's first would take minutes."""
+    page.send(do="play")
+    page.work(10)
+    assert page.session._slice() > 20
+    page.send(do="change", config={"batch_size": 45})
+    assert page.session._slice() <= 20
+    page.work(10)
+    page.send(do="setup", config={"layers": [2, 256, 256, 1]}, data=CLOUDS)
+    assert page.session._slice() <= 20
+
+
 def test_many_steps_go_by_slices_and_can_be_stopped(page: Page) -> None:
     page.send(do="step", n=10_000_000, settle=False)
     assert page.status["playing"]

@@ -37,6 +37,7 @@ SLICE = 0.010  # seconds of training between two looks at what came in
 DETAILS_EVERY = 0.2  # seconds, while it plays
 EXPORTED = 120  # frames of a file, where they fit
 LONGEST_TEXT = 8 * 2**20  # characters of a command: a CSV file, or parameters, are a field of some
+CAREFUL = 2000.0  # steps a second that are expected of a network of which nothing is known
 MOST_BRANCHES = 200
 LARGEST_FILE = 48 * 2**20  # bytes of a saved run
 
@@ -69,7 +70,7 @@ class Session:
         self._drawn = True  # whether the page has drawn the last frame
         self._frame_due = self._tree_due = self._details_due = False
         self._details_at = float("-inf")
-        self._rate = 2_000.0  # steps a second, as last measured
+        self._rate = CAREFUL  # steps a second, as last measured
         self._findings: list[dict[str, Any]] = []
         self._began, self._made = 0.0, 0  # when playing began at this speed, and the steps since
 
@@ -112,6 +113,7 @@ class Session:
                 self._moved()
             case said.Change(config=settings):
                 self._branching().change(**settings)
+                self._rate = min(self._rate, CAREFUL)  # a step may take longer now, such as with a full batch
                 self._moved()
             case said.Edit(place=place, value=value):
                 self._branching().edit(place, value)
@@ -156,6 +158,7 @@ class Session:
         self._run, self.spec, self._painter = run, spec, Painter(run)
         self._watched = still_there(run, self._watched)
         self.playing, self._goal, self._findings, self._sweeping = False, None, [], None
+        self._rate = CAREFUL
         self._drawn = True  # the last frame was of another picture: nobody waits for it to be drawn
         self._send(setting_of(run.branches[0].config, run.data, spec or UNKNOWN))
         self._moved()
