@@ -216,7 +216,14 @@ def is_outline(block: str) -> bool:
     return block.startswith("@view\n")
 
 
-WITH_PYTHON = ["README.md", "docs/prompts.md", "docs/runs.md", "docs/toys.md", "docs/views.md"]
+WITH_PYTHON = [
+    "README.md",
+    "docs/prompts.md",
+    "docs/runs.md",
+    "docs/toys.md",
+    "docs/views.md",
+    "docs/views/network.md",
+]
 ON_THE_REAL_MODEL = {"README.md", "docs/prompts.md", "docs/views.md"}
 
 
@@ -242,6 +249,8 @@ def test_the_python_of_a_document_runs(
         said = capsys.readouterr().out
         assert re.search(r"' Mary'.*0\.92|0\.92.*' Mary'", said)
         assert names["run"]["pattern", 7].shape == (1, 9, 14, 14)  # batch, head, query, key
+    if name == "docs/views/network.md":
+        assert [branch.start for branch in names["network"].run.branches.values()] == [0, 100]
     if name == "docs/views.md":
         assert (tmp_path / "cat.html").stat().st_size > 100_000
     assert os.listdir(tmp_path) == (["cat.html"] if name == "docs/views.md" else [])
