@@ -69,9 +69,9 @@ def test_home_is_a_sentence_a_text_and_a_live_picture(visits: Visits) -> None:
     text.press("Enter")
     expect(answers_of(page).get_by_role("rowheader").first).to_have_text("d")
 
-    doors = page.get_by_role("main").get_by_role("link", name=re.compile("^(Attention|Logit lens|Models)$"))
-    expect(doors).to_have_text(["Attention", "Logit lens", "Models"])
-    doors.first.click()
+    doors = page.get_by_role("main").get_by_role("link", name=re.compile("^(Learn|Look inside|Build)$"))
+    expect(doors).to_have_text(["Learn", "Look inside", "Build"])
+    doors.nth(1).click()
     expect(page).to_have_title("Attention heads · llm-workings")
     expect(text).to_have_value("abcdef abc")  # it came along
     expect(atlas_of(page)).to_be_visible()

@@ -75,6 +75,7 @@ export class Live {
   private socket: WebSocket;
   private closed = false;
   private waiting: Uint8Array | null = null; // a frame that is not drawn yet
+  private playing = false;
 
   constructor(private hears: Hears, path = "/api/network") {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
@@ -107,8 +108,10 @@ export class Live {
 
   private text(data: string): void {
     const said = JSON.parse(data);
-    if (said.say === "status") this.hears.status(said as Status);
-    else if (said.say === "error") this.hears.error(LabError.from(said.error));
+    if (said.say === "status") {
+      this.playing = said.playing;
+      this.hears.status(said as Status);
+    } else if (said.say === "error") this.hears.error(LabError.from(said.error));
     else this.hears.file(said.say, said.text ?? said.html ?? JSON.stringify(said.parameters, null, 2));
   }
 
@@ -135,7 +138,7 @@ export class Live {
     } finally {
       performance.measure("frame", { start, end: performance.now() });
       // Who asked the system for little motion gets a few pictures a second; the training is as fast.
-      if (matchMedia("(prefers-reduced-motion: reduce)").matches) setTimeout(() => this.send({ do: "ready" }), CALM);
+      if (this.playing && matchMedia("(prefers-reduced-motion: reduce)").matches) setTimeout(() => this.send({ do: "ready" }), CALM);
       else this.send({ do: "ready" });
     }
   };
