@@ -147,14 +147,18 @@ class Stream(Iterator[Guess]):
         if self.ended:
             raise StopIteration
         self.progress.report("writing", len(self.guesses), self.n)
-        logits = self._logits()
+        guess = self.take(self._logits())
+        if self.ended:
+            self._tracer.check_fired(self.edits)
+        return guess
+
+    def take(self, logits: Tensor) -> Guess:
+        """Choose the next token from its logits `[vocabulary]`, whoever computed them."""
         token = self.choice.pick(logits, self._draw)
         guess = guess_of(logits, self.model.tokenizer, token)
         self.guesses.append(guess)
         self._next = torch.tensor([[token]], device=self.model.device)
         self.ended = self._why_ended(token)
-        if self.ended:
-            self._tracer.check_fired(self.edits)
         return guess
 
     def text(self) -> Text:
