@@ -224,6 +224,32 @@ def test_it_stops_before_numbers_that_are_not_finite() -> None:
     assert np.array_equal(step_by_step.parameters, kernel.parameters)
 
 
+def test_an_interrupt_leaves_a_whole_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config.of(layers=[2, 3, 1], optimizer="adam")
+    kernel = Kernel(config, data_for(config, "classes"))
+    kernel.advance(300)
+    whole, calls = kernel.state(), iter(range(10))
+
+    def interrupted(rate: float, step: int) -> None:
+        kernel.parameters += 1.0
+        if next(calls) == 7:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(kernel, "_update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        kernel.advance(50)
+    assert kernel.step == whole.step == 300
+    assert np.array_equal(kernel.parameters, whole.parameters)
+    assert np.array_equal(kernel.slots["m"], whole.slots["m"])
+
+
+def test_without_a_hidden_layer_the_loss_chooses_the_output() -> None:
+    assert Config.of(layers=[2, 1]).activations == ("sigmoid",)
+    assert Config.of(layers=[2, 3], loss="cross_entropy").activations == ("softmax",)
+    assert Config.of(layers=[2, 1], activations="tanh", loss="mse").activations == ("tanh",)
+    assert Config.of(layers=[2, 5, 1], activations="relu", loss="mse").activations == ("relu", "linear")
+
+
 def test_another_optimizers_memory_is_let_go() -> None:
     config = Config.of(layers=[2, 3, 1], optimizer="adam")
     kernel = Kernel(config, data_for(config, "classes"))

@@ -95,14 +95,15 @@ class Config(BaseModel):
             return values
         values = dict(values)
         layers = values.get("layers", cls.model_fields["layers"].default)
-        given = values.get("activations", "tanh")
+        given = values.get("activations", ())
         given = [given] if isinstance(given, str) else list(given)
         try:
             n = len(layers) - 1
         except TypeError:
             return values
-        if len(given) == 1 and n > 1:
-            given = given * (n - 1) + [output_for(values.get("loss", cls.model_fields["loss"].default))]
+        if not given or (len(given) == 1 and n > 1):
+            hidden = given or ["tanh"]
+            given = hidden * (n - 1) + [output_for(values.get("loss", cls.model_fields["loss"].default))]
         values["activations"] = given
         return values
 

@@ -119,7 +119,11 @@ class Kernel:
         with np.errstate(all="ignore"):
             while done < n and not self.diverged:
                 before, some = self.state(), min(CHECKED, n - done)
-                self._run(some)
+                try:
+                    self._run(some)
+                except BaseException:  # an interrupt between two operations: back to a whole step
+                    self.start(before)
+                    raise
                 if not np.isfinite(self.parameters).all():
                     some = self._approach(before, some)
                 done += some

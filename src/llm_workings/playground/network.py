@@ -30,7 +30,8 @@ class Network:
 
     Args:
         layers: units a layer, inputs first.
-        activations: one for all hidden layers, or one a layer of weights with the output's last.
+        activations: one for all hidden layers (tanh by default), or one a layer of weights with the
+            output's last.
         parameters: the first weights and biases; by default drawn as `init` and `seed` say.
         **settings: any other field of `Config`: loss, optimizer, learning_rate, batch_size, l2, seed ...
 
@@ -40,7 +41,7 @@ class Network:
     def __init__(
         self,
         layers: Sequence[int] = (2, 4, 1),
-        activations: str | Sequence[str] = "tanh",
+        activations: str | Sequence[str] = (),
         *,
         parameters: Parameters | None = None,
         **settings: Any,
