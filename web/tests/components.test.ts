@@ -101,4 +101,4 @@ test("the notebook host asks the kernel and keeps its state there", async () => 
   expect([...listeners.keys()].sort()).toEqual(["change:_payload", "change:_state", "msg:custom"]);
   remove();
   expect(listeners.size).toBe(0);
-});
+}, 30_000); // it loads every view

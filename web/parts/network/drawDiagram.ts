@@ -229,7 +229,7 @@ function names(context: CanvasRenderingContext2D, palette: Palette, { setting, l
   const font = `12px ${palette.sans}`;
   layout.columns.forEach((column, layer) => {
     const last = layer === layers.length - 1;
-    const name = layer === 0 ? (setting.image_side ? `${layers[0]} inputs, ${setting.image_side}×${setting.image_side} image` : layers[0]! > 10 ? `${layers[0]} inputs` : "inputs") : last ? "output" : `layer ${layer}`;
+    const name = layer === 0 ? (setting.image_side ? `${layers[0]} inputs, ${setting.image_side}×${setting.image_side} image` : layers[0]! > 10 ? `${layers[0]} inputs` : "inputs") : last ? "output" : column.across > 1 ? `layer ${layer}, ${layers[layer]} units` : `layer ${layer}`;
     const kind = layer === 0 ? "" : activations[layer - 1]!.replace("_", " ");
     const room = layers.length > 8 ? 0 : 1;
     context.font = font;
