@@ -1,4 +1,4 @@
-"""Parameters out and in, as JSON and as PyTorch modules: to the last bit, and a plain word for what cannot be."""
+"""Parameters as JSON and as PyTorch modules, there and back; a plain word for what cannot be."""
 
 from __future__ import annotations
 
