@@ -41,6 +41,7 @@ from llm_workings.core.errors import (
 from llm_workings.core.progress import Progress
 from llm_workings.data.contrasts import CONTRASTS, SEA, SENTIMENT, contrast_set
 from llm_workings.models.catalogue import WHEELS
+from llm_workings.models.sites import Site
 from llm_workings.trace.edits import Add, Edit, FunctionEdit, Where, Zero
 from llm_workings.trace.generate import Text
 from llm_workings.trace.model import LanguageModel
@@ -130,14 +131,33 @@ def test_controls_are_as_long_and_repeatable() -> None:
         assert abs(float(control.unit @ vector.unit)) < 0.9999
     assert np.array_equal(vector.random(3).vector, vector.random(3).vector)
     assert not np.array_equal(vector.random(3).vector, vector.random(4).vector)
-    # Of pairs a shuffle turns each round or leaves it: a signed mean of the pairs' differences.
+    # Of pairs a shuffle turns half round: a signed mean of the pairs' differences.
     each = (found.firsts - found.seconds)[:, 1]
-    signs = torch.tensor([[a, b, c] for a in (1, -1) for b in (1, -1) for c in (1, -1)]).double()
+    signs = torch.tensor([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]).double()
     near = torch.cosine_similarity(signs @ each, torch.tensor(found.shuffled(1, 3).vector).double()[None])
-    assert float(near.max()) == pytest.approx(1, abs=1e-6)
-    # Without pairs the texts change sides; here the signs have nothing to say about it.
-    loose = difference_of_means(model, FIRSTS, SECONDS, over="last")
-    assert not np.allclose(loose.shuffled(1, 0).vector, loose.shuffled(1, 1).vector)
+    assert float(near.abs().max()) == pytest.approx(1, abs=1e-6)
+    with pytest.raises(BadInput, match="two texts on each side"):
+        contrastive_pairs(model, PAIRS[:1]).shuffled(1, 0)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_shuffled_sides_lose_what_the_sides_differ_in(paired: bool) -> None:
+    """Texts that are +u or -u and something of their own: half changed over, no u is left."""
+    draw = torch.Generator().manual_seed(0)
+    own = torch.randn(18, 1, 8, generator=draw, dtype=torch.float64)
+    own[..., 0] = 0
+    u = torch.eye(8, dtype=torch.float64)[0]
+    second = 6 if paired else 12
+    found = Directions(
+        "u", "m", (Site("resid_post", 0),), own[:6] + u, own[6 : 6 + second] - u,
+        torch.ones(1), "last", paired,
+    )  # fmt: skip
+    assert float(found.at(0).vector[0]) == pytest.approx(2)
+    for seed in range(5):
+        control = found.shuffled(0, seed)
+        assert abs(control.vector[0]) < 1e-6
+        assert control.length == pytest.approx(found.at(0).length)
+    assert not np.allclose(found.shuffled(0, 0).vector, found.shuffled(0, 1).vector)
 
 
 def test_a_vector_is_saved_and_read_back(tmp_path: Path) -> None:

@@ -76,8 +76,8 @@ class SteeringVector(wire.Payload):
     def random(self, seed: int) -> SteeringVector:
         """A random direction of the same length: what adding just anything does.
 
-        Drawn evenly over all directions, where the stream itself varies in few of them; `Directions.shuffled`
-        is a harder control.
+        Drawn evenly over all directions, where the stream itself varies in few of them: `Directions.shuffled`
+        is the harder control.
         """
         draw = torch.randn(len(self.vector), generator=generator(seed), dtype=torch.float64).numpy()
         return self._along(draw, f"random direction {seed}", f"random, seed {seed}, as long as {self.name}")
@@ -213,22 +213,24 @@ class Directions:
         )
 
     def shuffled(self, layer: int, seed: int) -> SteeringVector:
-        """A control: the same texts with their sides drawn by lot, to the length of the vector itself.
+        """A control: the same texts with half of each side changed over, to the length of the vector itself.
 
-        Of pairs, each is turned round or left by lot. Such a direction lies where the stream varies, which a
-        random one does not.
+        Which of them is drawn by lot (of pairs, half are turned round), so what the sides differ in cancels
+        and what is left is how texts like these differ anyway: a direction in which the stream varies, as
+        a random one is not. Raises `BadInput` for fewer than two texts on a side.
         """
         index, true = self._index(layer), self.at(layer)
         a, b = self.firsts[:, index], self.seconds[:, index]
+        if min(len(a), len(b)) < 2:
+            raise BadInput("To change half of each side over takes two texts on each side or more.")
         draw = generator(seed)
-        if self.paired:
-            turned = torch.rand(len(a), 1, generator=draw, dtype=torch.float64).to(a.device) < 0.5
-            difference = torch.where(turned, b - a, a - b).mean(0)
-        else:
-            both = torch.cat((a, b))[torch.randperm(len(a) + len(b), generator=draw).to(a.device)]
-            difference = both[: len(a)].mean(0) - both[len(a) :].mean(0)
-        origin = f"sides drawn by lot, seed {seed}, as long as {self.name}"
-        return true._along(difference.cpu().numpy(), f"shuffled sides {seed}", origin)
+        over = round(len(a) * len(b) / (len(a) + len(b)))  # each side is then the same mixture
+        order = torch.randperm(len(a), generator=draw).to(a.device)
+        other = order if self.paired else torch.randperm(len(b), generator=draw).to(a.device)
+        first = torch.cat((a[order[over:]], b[other[:over]])).mean(0)
+        second = torch.cat((b[other[over:]], a[order[:over]])).mean(0)
+        origin = f"half of each side changed over, seed {seed}, as long as {self.name}"
+        return true._along((first - second).cpu().numpy(), f"shuffled sides {seed}", origin)
 
     def _index(self, layer: int) -> int:
         layers = [place.layer for place in self.sites]
