@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from llm_workings.core.dataset import Dataset
 from llm_workings.core.errors import BadInput, Cancelled, TooLarge
 from llm_workings.core.progress import Progress
+from llm_workings.playground import many
 from llm_workings.playground.config import Config
 from llm_workings.playground.kernel import Kernel, State, initial
 from llm_workings.playground.sweep import CURVE, SWEPT, Sweep
@@ -307,6 +308,30 @@ def test_the_user_can_stop_it_and_go_on() -> None:
     stopped.advance(7)
     whole.advance(stopped.step)
     np.testing.assert_array_equal(stopped.state(0).parameters, whole.state(0).parameters)
+
+
+def test_an_interrupt_leaves_all_networks_at_a_whole_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, axis = Config.of(batch_size=4, optimizer="adam"), ("learning_rate", (0.01, 0.1))
+    stopped, whole = (Sweep(config, points(), axis) for _ in range(2))
+    stopped.advance(60)
+    made: list[int] = []
+    clean = many.learning_rate
+
+    def interrupted(config: Config, step: int) -> float:
+        made.append(step)
+        if len(made) > 10:
+            raise KeyboardInterrupt
+        return clean(config, step)
+
+    monkeypatch.setattr(many, "learning_rate", interrupted)
+    monkeypatch.setattr(stopped._many._rates, "_constant", False)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.advance(15)
+    assert stopped.step == 60
+    monkeypatch.undo()
+    stopped.advance(15)
+    whole.advance(75)
+    np.testing.assert_array_equal(stopped.state(1).parameters, whole.state(1).parameters)
 
 
 def test_progress_counts_up_to_the_end() -> None:

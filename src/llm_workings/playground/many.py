@@ -136,13 +136,15 @@ class Many:
         there on, and `diverged` says how many it made; the others go on as if it were not there."""
         with np.errstate(all="ignore"):
             while n > 0:
-                some = min(CHECKED, n)
+                some, step = min(CHECKED, n), self.step
                 kept = [array.copy() for array in self._memory()]
-                self._run(some)
+                try:
+                    self._run(some)
+                except BaseException:  # an interrupt between two operations: back to a whole step
+                    self._return(step, kept)
+                    raise
                 if not np.array_equal(self._lost(), self.diverged >= 0):
-                    self.step -= some
-                    for array, before in zip(self._memory(), kept, strict=True):
-                        array[:] = before
+                    self._return(step, kept)
                     for _ in range(some):  # again, looking after each
                         self._run(1)
                         fresh = self._lost() & (self.diverged < 0)
@@ -153,6 +155,11 @@ class Many:
 
     def _memory(self) -> list[Array]:
         return [self.parameters, *self.slots.values()]
+
+    def _return(self, step: int, kept: list[Array]) -> None:
+        self.step = step
+        for array, before in zip(self._memory(), kept, strict=True):
+            array[:] = before
 
     def _lost(self) -> Array:
         """Which networks have a parameter that is not finite, `[network]`."""
