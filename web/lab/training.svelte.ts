@@ -22,7 +22,7 @@ export class Training implements Session {
   error = $state.raw<LabError | null>(null);
   lost = $state.raw<LabError | null>(null);
   playing = $state(false);
-  speed = $state(150);
+  private hurried = $state<number | null>(null);
   sweeping = $state(false);
   readonly trains = true;
   onsettled: () => void = () => {}; // told when the network or its settings are others than before
@@ -95,6 +95,11 @@ export class Training implements Session {
     return tree?.branches.find(({ id }) => id === tree.branch)?.config ?? this.setting?.config ?? null;
   }
 
+  /** As it was set; else so that four points are seen to be learned, and the larger sets do not take minutes. */
+  get speed(): number {
+    return this.hurried ?? ((this.setting?.data.name ?? "xor_points") === "xor_points" ? 150 : 600);
+  }
+
   get last(): number {
     const { tree, frame } = this;
     return Math.max(tree?.branches.find(({ id }) => id === tree.branch)?.tip ?? 0, frame?.step ?? 0);
@@ -131,7 +136,7 @@ export class Training implements Session {
   };
   pause = (): void => this.live.send({ do: "pause" });
   hurry = (speed: number): void => {
-    this.speed = speed;
+    this.hurried = speed;
     if (this.playing) this.play();
   };
   step = (n: number, unit: StepUnit): void => this.live.send({ do: "step", n, unit });
