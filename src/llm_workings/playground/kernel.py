@@ -28,6 +28,7 @@ from .record import LossTerms, Parameters, StepRecord
 
 Array = np.ndarray
 ALIGNMENT = 64  # bytes: sums may differ in the last bit where arrays begin elsewhere
+PIECE = 2048  # samples that a `Reader` takes at once
 CHECKED = 256  # updates between two looks for numbers that are no longer finite
 
 
@@ -316,22 +317,32 @@ class Kernel:
 class Reader:
     """A network's answers to fixed inputs, for any parameters: what pictures are drawn from.
 
+    Many inputs are read a piece at a time. A product of a few thousand columns is quick on one thread; of
+    ten thousand, the matrix library takes several, which on a busy machine wait for each other.
+
     Args:
         inputs: `[sample, feature]`.
     """
 
     def __init__(self, config: Config, inputs: Array):
-        self._config, self._laid = config, _with_ones(inputs)
+        laid, n = _with_ones(inputs), len(inputs)
         self._flat = aligned(config.n_parameters)
         matrices = windows(config, self._flat)
-        self._pass = _Pass(config, matrices, matrices, len(inputs))
+        self._read = [laid[:-1], *(np.empty((units, n)) for units in config.layers[1:])]
+        cuts = [slice(begin, min(begin + PIECE, n)) for begin in range(0, n, PIECE)]
+        sizes = {cut.stop - cut.start for cut in cuts}
+        made = {size: _Pass(config, matrices, matrices, size) for size in sizes}
+        self._pieces = [(cut, np.ascontiguousarray(laid[:, cut]), made[cut.stop - cut.start]) for cut in cuts]
 
     def read(self, parameters: Array) -> list[Array]:
         """Each layer's activations `[unit, sample]`, the inputs first; written over by the next reading."""
         self._flat[:] = parameters
         with np.errstate(all="ignore"):
-            self._pass.forward(self._laid)
-        return [self._laid[:-1], *(layer.activation for layer in self._pass.layers)]
+            for cut, laid, work in self._pieces:
+                work.forward(laid)
+                for whole, layer in zip(self._read[1:], work.layers, strict=True):
+                    whole[:, cut] = layer.activation
+        return self._read
 
 
 class _Layer:
