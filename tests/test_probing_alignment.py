@@ -114,7 +114,7 @@ def test_spans_of_the_sentence_itself_are_taken() -> None:
     assert tokens_of(tokenizer, Passage.of(du))[:2] == [["du"], ["du"]]
     assert align(tokenizer, [Passage.of(du)])[0].alone.tolist() == [False, False, True]
     du.spans = ((0, 2), (0, 2), (2, 6))
-    with pytest.raises(BadInput, match="Word 2 of 'du pain' is 'pain'.*at characters 2 to 6, stands ' pai'"):
+    with pytest.raises(BadInput, match=r"Word 2 of 'du pain' is 'pain'.*at characters 2 to 6, stands ' pai'"):
         Passage.of(du)
 
 

@@ -245,6 +245,11 @@ def labelled_texts(labels: Sequence[str], texts: Sequence[str], name: str = "lab
         raise BadInput(f"There are {len(labels)} labels for {len(texts)} texts.")
     passages = tuple(Passage.of(text) for text in texts)
     keys = tuple(_key(text) for text in texts)
+    if len(set(labels)) > len(set(keys)):
+        raise BadInput(
+            f"There are {len(set(labels))} labels for {len(set(keys))} different texts.",
+            hint="Are the label and the text in the other order?",
+        )
     said: dict[str, str] = {}
     for key, label, text in zip(keys, labels, texts, strict=True):
         if said.setdefault(key, label) != label:
@@ -271,14 +276,11 @@ def check_classes(counts: Mapping[str, int]) -> None:
     few = {name: n for name, n in counts.items() if n < FEWEST_OF_CLASS}
     if few:
         name = min(few, key=lambda name: few[name])
-        every = len(few) == len(counts) and len(counts) > 10
         raise BadInput(
             f"The class {name!r} has {few[name]} different texts, too few to learn from and test on; "
             f"each needs {FEWEST_OF_CLASS}. There are {len(counts)} classes: {listed}"
             f"{' …' if len(counts) > 8 else ''}.",
-            hint="Are the label and the text in the other order?"
-            if every
-            else "Add texts of it, or leave it out.",
+            hint="Add texts of it, or leave it out.",
             given={"counts": dict(counts)},
         )
 
