@@ -218,13 +218,21 @@ def is_outline(block: str) -> bool:
 
 WITH_PYTHON = [
     "README.md",
+    "docs/attribution.md",
     "docs/prompts.md",
     "docs/runs.md",
+    "docs/steering.md",
     "docs/toys.md",
     "docs/views.md",
     "docs/views/network.md",
 ]
-ON_THE_REAL_MODEL = {"README.md", "docs/prompts.md", "docs/views.md"}
+ON_THE_REAL_MODEL = {
+    "README.md",
+    "docs/attribution.md",
+    "docs/prompts.md",
+    "docs/steering.md",
+    "docs/views.md",
+}
 
 
 def test_the_documents_with_python_are_known() -> None:
