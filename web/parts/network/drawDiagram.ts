@@ -22,6 +22,7 @@ export interface Drawing {
   values: Values;
   image: Float32Array | null; // the sample's pixels, where inputs are a picture
   active: string | null; // hovered, else pinned
+  path: number[] | null; // a way from an input to an output, a unit a layer, that is lit instead
   pinned: string | null;
   cursor: string | null;
 }
@@ -30,16 +31,18 @@ const TILES = 64; // maps side by side in the sheet
 const sheet = new Pixels();
 const weights = new Pixels();
 
-/** Where related edges stand out: those of the active unit, or the active edge alone. */
-function related(active: string, edge: Edge): boolean {
+/** Which edges stand out: those of a path, those of the active unit, or the active edge alone. */
+function related({ active, path }: Drawing, edge: Edge): boolean {
+  if (path) return edge.place.startsWith("w") && path[edge.layer - 1] === edge.from && path[edge.layer] === edge.to;
   if (active === edge.place) return true;
   return active === `u${edge.layer}.${edge.to}` || active === `u${edge.layer - 1}.${edge.from}`;
 }
 
 export function drawDiagram(context: CanvasRenderingContext2D, palette: Palette, drawing: Drawing): void {
-  const { layout, frame, active, edges } = drawing;
-  drawEdges(context, palette, drawing, active === null ? edges : edges.filter((edge) => !related(active, edge)), active !== null);
-  if (active !== null) drawEdges(context, palette, drawing, edges.filter((edge) => related(active, edge)), false);
+  const { layout, frame, active, path, edges } = drawing;
+  const some = active !== null || path !== null;
+  drawEdges(context, palette, drawing, some ? edges.filter((edge) => !related(drawing, edge)) : edges, some);
+  if (some) drawEdges(context, palette, drawing, edges.filter((edge) => related(drawing, edge)), false);
   for (const node of layout.biases) {
     context.beginPath();
     context.arc(node.x, node.y, BIAS / 2, 0, 2 * Math.PI);

@@ -35,7 +35,7 @@ export function networkSvg(setting: Setting, frame: Frame): string {
   }
   const image = setting.image_side && frame.sample ? setting.points.data.subarray(frame.sample.index * setting.points.shape[1]!, (frame.sample.index + 1) * setting.points.shape[1]!) : null;
   body += picture(0, 0, width, height, (context) =>
-    drawDiagram(context, palette, { setting, frame, layout: { ...layout, biases: [] }, edges: [], widest, scale: "layer", values: "none", image, active: null, pinned: null, cursor: null }),
+    drawDiagram(context, palette, { setting, frame, layout: { ...layout, biases: [] }, edges: [], widest, scale: "layer", values: "none", image, active: null, path: null, pinned: null, cursor: null }),
   );
   let full = width;
   if (setting.dimensions > 0) {
