@@ -131,6 +131,19 @@ def test_with_the_divisor_held_a_term_is_the_effect_of_its_write() -> None:
     assert found.logit - left == pytest.approx(found.term("mlp.2"), abs=1e-10)
 
 
+def test_induction_heads_copy_from_behind_the_earlier_letter() -> None:
+    """In the packaged toy the answer is written by layer 1, from the token after the earlier "z"."""
+    import llm_workings as lw
+
+    found = attribute(lw.load("induction-2l"), "qxzvkm a.b qxz", right="v", wrong="k")
+    assert abs(found.error) < 1e-5
+    assert float(found.by_head[1].sum()) > 0.9 * found.logit
+    assert found.pieces[4] == "v"
+    assert float(found.by_source[1, :, 4].min()) > 1
+    assert float(found.by_source[1, :, :4].abs().max()) < 0.2
+    assert int(found.by_position.argmax()) == 4
+
+
 def test_the_first_position_sees_only_itself() -> None:
     found = made("llama", position=0)
     assert found.pieces == ["a"]

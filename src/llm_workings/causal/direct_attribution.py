@@ -125,6 +125,7 @@ class DirectAttribution:
         scale: what the final norm divides by here; 1 without one.
         pieces: the text's tokens up to that position, the sources of the heads.
         reader: `[d_model]` float64, r above: anything in the stream times it is its share of the logit.
+        embeddings, constants: shares of what enters the stream first, and of what is added at the end.
     """
 
     base: Base = field(repr=False)
@@ -138,6 +139,7 @@ class DirectAttribution:
     embeddings: dict[str, float] = field(repr=False)
     constants: dict[str, float] = field(repr=False)
     layers: tuple[_Layer, ...] = field(repr=False)
+    _made: dict[By, Terms] = field(default_factory=dict, init=False, repr=False)
 
     # --- sums ------------------------------------------------------------------------------------
     @property
@@ -217,15 +219,7 @@ class DirectAttribution:
         """
         if by not in get_args(By):
             raise unknown("level", str(by), get_args(By))
-        return self._levels(by)
-
-    def term(self, name: str) -> float:
-        """One term of any level by its name: `mlp.4`, `head.3.5`, `source.3.5.2`, `neuron.3.120` ..."""
-        return self.terms(FINEST.get(name.partition(".")[0], "part"))[name]
-
-    def _levels(self, by: By) -> Terms:
-        made: dict[By, Terms] = self.__dict__.setdefault("_made", {})
-        if by not in made:
+        if by not in self._made:
             names, values = list(self.embeddings), [_numbers(self.embeddings)]
             for i in range(len(self.layers)):
                 for more, found in (*self._attention_terms(i, by), *self._mlp_terms(i, by)):
@@ -233,8 +227,12 @@ class DirectAttribution:
                     values.append(found.flatten())
             names += self.constants
             values.append(_numbers(self.constants))
-            made[by] = Terms(by, tuple(names), torch.cat([found.cpu() for found in values]), self.logit)
-        return made[by]
+            self._made[by] = Terms(by, tuple(names), torch.cat([v.cpu() for v in values]), self.logit)
+        return self._made[by]
+
+    def term(self, name: str) -> float:
+        """One term of any level by its name: `mlp.4`, `head.3.5`, `source.3.5.2`, `neuron.3.120` ..."""
+        return self.terms(FINEST.get(name.partition(".")[0], "part"))[name]
 
     def _attention_terms(self, i: int, by: By) -> Iterator[tuple[list[str], Tensor]]:
         if by in ("part", "neuron"):
