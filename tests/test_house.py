@@ -219,6 +219,7 @@ def is_outline(block: str) -> bool:
 WITH_PYTHON = [
     "README.md",
     "docs/attribution.md",
+    "docs/probing.md",
     "docs/prompts.md",
     "docs/runs.md",
     "docs/steering.md",
@@ -229,6 +230,7 @@ WITH_PYTHON = [
 ON_THE_REAL_MODEL = {
     "README.md",
     "docs/attribution.md",
+    "docs/probing.md",
     "docs/prompts.md",
     "docs/steering.md",
     "docs/views.md",
