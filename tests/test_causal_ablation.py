@@ -26,7 +26,8 @@ from llm_workings.causal.base import Base
 from llm_workings.causal.layer_order import reorder, skip_layers, swap_layers
 from llm_workings.causal.parts import read_parts
 from llm_workings.causal.sweep import measure_base
-from llm_workings.core.errors import BadInput, UnknownName
+from llm_workings.core.errors import BadInput, Cancelled, UnknownName
+from llm_workings.core.progress import Progress
 from llm_workings.models.sites import Site, stream_of
 from llm_workings.models.transformer import UNTAPPED
 from llm_workings.trace.edits import Edit, FunctionEdit, Replace, Where, Zero
@@ -223,6 +224,15 @@ def test_below_counts_where_the_ranking_beats_chance() -> None:
     random = torch.tensor([[4.0, 3, 2, 1, 0], [4.0, 2, 3, 1, 0]])
     curve = KnockOut(parts, (0, 1, 2, 3, 4), "m", "zero", values, random, 0)
     assert curve.below == pytest.approx(2 / 3)
+
+
+def test_a_curve_can_be_stopped_within_an_order() -> None:
+    base, metric = case_of("gpt2")
+    told: list[tuple[str, int, int]] = []
+    progress = Progress(lambda *what: told.append(what), cancelled=lambda: len(told) == 5)
+    with pytest.raises(Cancelled):
+        knock_out(base, every(base.spec, "head"), metric, progress=progress, budget=20_000)
+    assert set(told) == {("knocking out, order by order", 0, 11)}
 
 
 # ---- the order of layers -----------------------------------------------------------------------------

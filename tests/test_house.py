@@ -219,6 +219,7 @@ def is_outline(block: str) -> bool:
 WITH_PYTHON = [
     "README.md",
     "docs/attribution.md",
+    "docs/causal.md",
     "docs/probing.md",
     "docs/prompts.md",
     "docs/runs.md",
@@ -230,6 +231,7 @@ WITH_PYTHON = [
 ON_THE_REAL_MODEL = {
     "README.md",
     "docs/attribution.md",
+    "docs/causal.md",
     "docs/probing.md",
     "docs/prompts.md",
     "docs/steering.md",

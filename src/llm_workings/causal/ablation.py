@@ -191,14 +191,20 @@ def ablate_over(
     entries = [*_as_entries(parts)]
     found = []
     for number, (base, metric) in enumerate(cases):
-        progress.report("ablating, text by text", number, len(cases))
-        found.append(ablate(base, entries, metric, replacement, budget=budget))
+        within = _within(progress, "ablating, text by text", number, len(cases))
+        found.append(ablate(base, entries, metric, replacement, budget=budget, progress=within))
     values = torch.stack([each.values for each in found])
     effects = torch.stack([each.effects for each in found])
     errors = effects.std(0) / len(cases) ** 0.5 if len(cases) > 1 else torch.full_like(effects[0], torch.nan)
     plain = sum(each.base for each in found) / len(cases)
     first = found[0]
     return Ablation(first.entries, first.metric, first.unit, first.replacement, values.mean(0), plain, errors)
+
+
+def _within(progress: Progress, what: str, done: int, total: int) -> Progress:
+    """For the sweep within one step of longer work: it can be stopped there; what is told is the step."""
+    progress.report(what, done, total)
+    return Progress(lambda *_: progress.report(what, done, total))
 
 
 def _as_entries(parts: Iterable[Parts]) -> list[Parts]:
@@ -293,10 +299,11 @@ def knock_out(
     known: dict[frozenset[Part], float] = {}
     curves: list[list[float]] = []
     for number, each in enumerate(orders):
-        progress.report("knocking out, order by order", number, len(orders))
+        within = _within(progress, "knocking out, order by order", number, len(orders))
         sets = [frozenset(each[:count]) for count in points]
         new = [chosen for chosen in dict.fromkeys(sets) if chosen not in known]
-        found = ablate(base, [sorted(chosen) for chosen in new], metric, replacement, budget=budget)
+        entries = [sorted(chosen) for chosen in new]
+        found = ablate(base, entries, metric, replacement, budget=budget, progress=within)
         known.update(zip(new, found.values.tolist(), strict=True))
         curves.append([known[chosen] for chosen in sets])
         if partial is not None:

@@ -205,10 +205,11 @@ def patch_paths(
     size = _senders_at_a_time(into, heads, budget)
     for begin in range(0, len(parts), size):
         progress.report("patching paths", begin, len(parts))
+        within = Progress(lambda *_, begin=begin: progress.report("patching paths", begin, len(parts)))
         end = min(begin + size, len(parts))
         with torch.no_grad():
             entries = paths.entries(begin, end, heads)
-        values[begin:end] = sweep(into, entries, metric, budget=budget)
+        values[begin:end] = sweep(into, entries, metric, budget=budget, progress=within)
         if partial is not None:
             partial(so_far(values.clone()))
     progress.report("patching paths", len(parts), len(parts))
