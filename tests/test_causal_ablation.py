@@ -117,6 +117,17 @@ def test_means_over_a_data_set(kind: str, by_position: bool) -> None:
     assert found.effects.abs().min() > 1e-6
 
 
+def test_a_data_set_is_run_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny("gpt2")
+    whole = MeanOf(model, DATA, by_position=True).value(Site("z", 1), 8)
+    ran: list[int] = []
+    run = model.run
+    monkeypatch.setattr("llm_workings.causal.replacements.TOKENS", 16)
+    monkeypatch.setattr(model, "run", lambda batch, **how: ran.append(len(batch)) or run(batch, **how))
+    torch.testing.assert_close(MeanOf(model, DATA, by_position=True).value(Site("z", 1), 8), whole, **EQUAL)
+    assert ran == [2, 1, 1]  # shortest first; two rows of eight tokens are sixteen
+
+
 def test_resampling_takes_the_values_of_another_text() -> None:
     base, metric = case_of("llama")
     same = Resample(base.model, [TEXT], seed=3)

@@ -195,7 +195,7 @@ def attribute_all(
         parts = []
         for layer in chosen:
             place = site(kind, layer)
-            moved = (source.value(place) - into.value(place))[0].double().cpu()
+            moved = (source.value(place) - into.value(place))[0].cpu().double()
             parts.append(_summed(moved * slopes[place], place.axes[1:], names[1:]))
         effects = torch.stack(parts)
         exact = _exact(into, source, kind, chosen, names, metric, plain, check, seed, budget, progress)
@@ -245,7 +245,7 @@ def _slopes(
     if not steps:
         progress.report("taking gradients", 0, 1)
         run = model.run(into.run.tokens, keep=places, grad=target, logits=scored, budget=budget)
-        return {place: run.grad[place][0].double().cpu() for place in places}
+        return {place: run.grad[place][0].cpu().double() for place in places}
     shares = (torch.arange(steps, dtype=torch.float64) + 0.5) / steps
     groups: list[tuple[Site, list[Site]]] = [(site("embed"), places)]
     if along == "site":
@@ -270,7 +270,7 @@ def _slopes(
                     keep=wanted, edits=edit, grad=target, logits=scored, resume=start, budget=budget
                 )
             for place in wanted:
-                sums[place] += run.grad[place].double().sum(0).cpu()
+                sums[place] += run.grad[place].cpu().double().sum(0)
             done += rows
     return {place: total / steps for place, total in sums.items()}
 

@@ -88,17 +88,17 @@ class MeanOf:
             run = self.model.run(batch, keep=places, logits=False)
             for number, length in enumerate(run.lengths):
                 for place in places:
-                    values = run[place][number, :length].double()
+                    values = run[place][number, :length].cpu().double()
                     if place not in sums:
                         sums[place] = values.new_zeros(longest, *values.shape[1:])
                     sums[place][:length] += values
         for place, total in sums.items():
             shape = [-1, *[1] * (total.ndim - 1)]
             if self.by_position:
-                mean = total / counts.view(shape).to(total.device)
+                mean = total / counts.view(shape)
             else:
                 mean = total.sum(0, keepdim=True) / float(counts.sum())
-            self._means[place] = mean.to(self.model.dtype)
+            self._means[place] = mean.to(self.model.device, self.model.dtype)
 
 
 class Resample:
