@@ -197,6 +197,24 @@ def test_the_effect_is_that_of_runs_one_by_one(kind: str) -> None:
     assert str(effect).count("at random") == 2
 
 
+def test_it_is_erased_at_the_words_that_are_named() -> None:
+    model = tiny("llama")
+    found = collect(model, TEXTS_AS_WORDS, sites="resid_post.1")
+    eraser = leace(found.at("resid_post.1"), (np.arange(len(found)) % 2).astype(int))
+    effect = effect_of_erasure(model, eraser, "resid_post.1", TEXTS_AS_WORDS[:1], words=[[3]], draws=1)
+    where = torch.tensor([[False, False, False, True, False]])
+    clean, edited = model.run(TEXTS[0]), model.run(TEXTS[0], edits=eraser.edit("resid_post.1", where))
+    p, q = clean.log_probabilities, edited.log_probabilities
+    kl = (p.exp() * (p - q)).sum(-1)[0]
+    assert kl[:3].tolist() == [0, 0, 0]
+    assert effect.kl == pytest.approx(float(kl.sum()) / 5)
+    whole = effect_of_erasure(model, eraser, "resid_post.1", TEXTS_AS_WORDS[:1], draws=0)
+    assert whole.kl != pytest.approx(effect.kl)
+    for words, message in (([[9]], "no word 9 in sentence 0"), ([[]], "No token"), ([], "0 entries for 1")):
+        with pytest.raises(BadInput, match=message):
+            effect_of_erasure(model, eraser, "resid_post.1", TEXTS_AS_WORDS[:1], words=words)
+
+
 def test_tokens_around_the_text_stay_as_they_are() -> None:
     """At the first layer of a model that reads both ways, [CLS] and [SEP] keep their vectors."""
     model = masked()

@@ -28,7 +28,7 @@ from llm_workings.models.spec import NoHead
 from llm_workings.trace.edits import FunctionEdit
 
 from .activations import batches_of, begin_token, width_of
-from .alignment import Passage, align
+from .alignment import ABSENT, Aligned, Passage, align
 
 if TYPE_CHECKING:
     from llm_workings.trace.model import LanguageModel
@@ -102,7 +102,8 @@ def leace(x: np.ndarray, labels: np.ndarray) -> Eraser:
     """The eraser of what tells the classes apart.
 
     Args:
-        x: `[n, d]`.
+        x: `[n, d]`; of several times as many vectors as they are wide. From fewer, what is erased is
+            partly chance, and other vectors keep some of the concept.
         labels: `[n]`, classes.
 
     Raises:
@@ -148,10 +149,11 @@ class ErasureEffect:
     Attributes:
         site: where.
         rank: dimensions taken away.
-        tokens: how many positions the means are over.
+        tokens: how many positions the means of loss and KL are over: all, and not only those at which
+            something was erased.
         loss: nats a token that the loss rises by; None for a model that does not predict the next.
         kl: nats a position from the unedited answer to the edited one, KL(clean | edited).
-        change: squared length of the change over that of the centred vectors, at the site.
+        change: squared length of the change over that of the centred vectors, where it was erased.
         metric: the mean of the user's metric(clean run, edited run), if one was given.
     """
 
@@ -181,6 +183,7 @@ def effect_of_erasure(
     site: Site | str,
     sentences: Sequence[Any],
     *,
+    words: Sequence[Sequence[int]] | None = None,
     draws: int = 3,
     seed: int = 0,
     metric: Metric | None = None,
@@ -190,11 +193,13 @@ def effect_of_erasure(
 ) -> ErasureEffect:
     """The change of the model's answers when a concept is erased at a site, beside random erasures.
 
-    The concept is erased at every token that stands for text; those that the model expects around it
-    (a begin-of-text token, [CLS]) stay as they are.
+    The concept is erased at the tokens of the words that are named, or at every token that stands for
+    text; those that the model expects around it (a begin-of-text token, [CLS]) stay as they are. Erase
+    where the vectors that the eraser was made of come from: elsewhere it takes away more than it knows.
 
     Args:
         sentences: texts, or sentences with words.
+        words: for each sentence, the numbers of the words at which to erase; all by default.
         draws: random subspaces of the same rank to compare with.
         metric: of a clean and an edited run of a batch, a number.
         begin: as in `activations.collect`.
@@ -217,7 +222,9 @@ def effect_of_erasure(
         )
     if not sentences:
         raise BadInput("There are no sentences to erase in.")
-    aligned = align(model.tokenizer, [Passage.of(s) for s in sentences], begin=begin_token(model, begin))
+    passages = [Passage.of(sentence) for sentence in sentences]
+    aligned = align(model.tokenizer, passages, begin=begin_token(model, begin))
+    erased = [found.plain for found in aligned] if words is None else _tokens_of(aligned, words)
     erasers = [eraser, *(eraser.random(seed + i) for i in range(draws))]
     batches = list(batches_of(aligned, range(len(aligned)), most_tokens))
     sums = np.zeros((len(erasers), 4))  # loss, kl, changed, metric
@@ -228,7 +235,7 @@ def effect_of_erasure(
         width = max(map(len, prompts))
         plain = torch.zeros(len(rows), width, dtype=torch.bool)
         for at, s in enumerate(rows):
-            plain[at, : len(aligned[s].plain)] = torch.from_numpy(aligned[s].plain)
+            plain[at, : len(erased[s])] = torch.from_numpy(erased[s])
         clean = model.run(prompts, keep=place)
         present = clean.batch.present()
         vectors = clean[place].reshape(*plain.shape, -1).double().cpu().numpy()[plain.numpy()]
@@ -255,6 +262,27 @@ def effect_of_erasure(
     return ErasureEffect(
         place, first.rank, positions, first.loss, first.kl, first.change, first.metric, tuple(found[1:])
     )
+
+
+def _tokens_of(aligned: Sequence[Aligned], words: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    """For each sentence, `[token]`: True at the tokens of the named words."""
+    if len(words) != len(aligned):
+        raise BadInput(f"words has {len(words)} entries for {len(aligned)} sentences.")
+    erased = []
+    for number, (found, chosen) in enumerate(zip(aligned, words, strict=True)):
+        at = np.zeros(len(found.ids), bool)
+        for word in chosen:
+            if not 0 <= word < len(found.first):
+                raise BadInput(
+                    f"There is no word {word} in sentence {number}, which has {len(found.first)}.",
+                    given={"sentence": number, "word": int(word)},
+                )
+            if found.first[word] != ABSENT:
+                at[found.first[word] : found.last[word] + 1] = True
+        erased.append(at)
+    if not any(at.any() for at in erased):
+        raise BadInput("No token is left to erase at.", hint="Name at least one word.")
+    return erased
 
 
 def _difference(clean: Run, edited: Run, present: Tensor, metric: Metric | None) -> np.ndarray:
