@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llm_workings.cli_causal import ablate, attribute, patch
+from llm_workings.cli_directions import probe, steer
+from llm_workings.cli_model import (
+    DeviceOption,
+    ModelOption,
+    PrecisionOption,
+    default_model,
+    load_model,
+    progress_bar,
+)
 from llm_workings.cli_playground import playground
 from llm_workings.core.errors import BadInput, LabError, nearest, unknown
 
 if TYPE_CHECKING:
-    from llm_workings import LanguageModel
-    from llm_workings.core.progress import Progress
     from llm_workings.views.contract import View
 
 app = typer.Typer(
@@ -26,25 +33,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog="Begin with: llm-workings lab",
 )
-
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME",
-        help="A name that 'llm-workings models' lists, a Hugging Face id (with @revision), a folder or a "
-        "GGUF file. By default smollm2-135m if it is here, a toy otherwise.",
-    ),
-]
-DeviceOption = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 or mps. By default a GPU if there is one."),
-]
-PrecisionOption = Annotated[
-    str | None,
-    typer.Option("--dtype", metavar="NAME", help="float32 (the default), float64, bfloat16 or float16."),
-]
 
 
 def main() -> None:
@@ -154,7 +142,7 @@ def fetch(
     try:
         from llm_workings.models.load import fetch_model
 
-        with _progress(in_bytes=True) as progress:
+        with progress_bar(in_bytes=True) as progress:
             folder = fetch_model(name, progress)
     except KeyboardInterrupt:
         print("Stopped. What was received is kept; the same command goes on from there.", file=sys.stderr)
@@ -171,7 +159,7 @@ def check(
     """Measure how far a model's numbers are from those of the reference implementation."""
     from llm_workings.trace.check import check as check_model
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         report = check_model(name, device=device, dtype=dtype, progress=progress)
     print(report)
     if not report.passed:
@@ -222,8 +210,8 @@ def run(
     text = sys.stdin.read() if prompt == "-" else prompt or ""
     if not text and random_twice is None:
         raise BadInput("The text is empty.", hint="Type a sentence, for example 'The cat sat on the'.")
-    with _progress() as progress:
-        loaded = _load(model, device, dtype, progress)
+    with progress_bar() as progress:
+        loaded = load_model(model, device, dtype, progress)
         if random_twice is not None:
             from llm_workings.data.repeated import repeated_text
 
@@ -296,6 +284,8 @@ def _write_on(text: str, writing: Any) -> None:
 
 
 app.command()(playground)
+for analysis in (patch, ablate, attribute, probe, steer):
+    app.command()(analysis)
 
 # ---- views -----------------------------------------------------------------------------------------
 
@@ -347,7 +337,7 @@ def view(
     from llm_workings.export.record import export_view
     from llm_workings.views.lab import Lab
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         page = export_view(Lab(progress=progress), chosen, asked, dict(map(_pair, state or [])))
         file = write(output or Path(f"{name}.html"), page)
     print(f"{file} ({_size(file.stat().st_size)})")
@@ -371,7 +361,7 @@ def _request(chosen: View, common: dict[str, Any], settings: list[str]) -> dict[
 
     request = {key: value for key, value in common.items() if value is not None}
     if "model" in chosen.request.model_fields and "model" not in request:
-        request["model"] = _default_model()
+        request["model"] = default_model()
     properties = chosen.request.model_json_schema()["properties"]
     for key, text in map(_pair, settings):
         value: Any = text
@@ -396,51 +386,6 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 # ---- shared ------------------------------------------------------------------------------------------
-
-
-def _default_model() -> str:
-    from llm_workings.models.catalogue import default_model
-
-    return default_model()
-
-
-def _load(name: str | None, device: str | None, dtype: str | None, progress: Progress) -> LanguageModel:
-    from llm_workings import load
-
-    return load(name or _default_model(), device=device, dtype=dtype, progress=progress)
-
-
-@contextmanager
-def _progress(*, in_bytes: bool = False) -> Iterator[Progress]:
-    """A bar on the terminal's standard error while work goes on; nothing where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        SpinnerColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-    from rich.progress import Progress as Bars
-
-    from llm_workings.core.progress import Progress
-
-    counts = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) if in_bytes else ()
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), *counts)
-    console = Console(stderr=True)
-    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        task = bars.add_task("starting", total=None)
-        now = "starting"
-
-        def listen(what: str, done: int, total: int) -> None:
-            nonlocal now
-            if what != now:  # a step of its own: its speed is not that of the step before
-                bars.reset(task, description=what, total=total or None)
-                now = what
-            bars.update(task, completed=done, total=total or None)
-
-        yield Progress(listen)
 
 
 def _count(number: int | None) -> str:

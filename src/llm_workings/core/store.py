@@ -38,14 +38,14 @@ def _now() -> str:
 
 
 class Run(SQLModel, table=True):
-    """One thing that was asked: a view of a model, or a model fetched."""
+    """One thing that was asked: a view of a model, a model fetched, or an analysis in a terminal."""
 
     __tablename__ = "run"
 
     id: int | None = Field(default=None, primary_key=True)
     created: str = Field(default_factory=_now, index=True)  # UTC, ISO 8601
-    kind: str  # view or fetch
-    name: str = Field(index=True)  # the view's name, or the fetched model's
+    kind: str  # view, fetch or command
+    name: str = Field(index=True)  # of the view, of the fetched model, or of the command
     model: str = Field(default="", index=True)
     request: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     seed: int | None = None
