@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from test_cli import IMPORTS
@@ -311,6 +312,30 @@ def test_a_store_that_cannot_be_made_does_not_stop_the_work(cli: Cli, tmp_path: 
     assert status == 0
     assert "sum of" in out
     assert err.startswith("This run is not recorded.")
+
+
+@pytest.mark.browser
+def test_the_page_of_runs_lists_it_without_a_link(
+    cli: Cli, chromium: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from browser_lab import Visits, running_lab
+    from playwright.sync_api import expect
+
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    cli("patch", CLEAN, CORRUPTED, *ASKED)
+    cli("patch", CLEAN, "cbadeab", *ASKED)
+    with running_lab(tmp_path, "induction-2l") as address:
+        visits = Visits(chromium, address)
+        listed = visits.open("/runs").get_by_role("main").get_by_role("listitem")
+        expect(listed.get_by_role("heading")).to_have_text(
+            [re.compile(r"patch\s+induction-2l · failed"), re.compile(r"patch\s+induction-2l")]
+        )
+        expect(listed.first).to_contain_text("do not align")
+        expect(listed.last).to_contain_text(CLEAN)
+        expect(listed.get_by_role("link")).to_have_count(0)
+        listed.last.get_by_role("button", name="Keep").click()
+        expect(listed.last.get_by_role("button", name="Kept")).to_be_visible()
+        visits.end()
 
 
 # ---- the real model ----------------------------------------------------------------------------------
