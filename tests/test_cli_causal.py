@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from test_cli import IMPORTS
+from tiny_models import tiny
 
 import llm_workings as lw
 from llm_workings.causal import metrics
@@ -19,6 +20,8 @@ from llm_workings.causal.ablation import ablate, every
 from llm_workings.causal.base import Base
 from llm_workings.causal.patching import Pair, patch
 from llm_workings.cli import main
+from llm_workings.cli_causal import _metric
+from llm_workings.core.errors import BadInput
 from llm_workings.core.store import Run, Store
 from llm_workings.models.catalogue import WHEELS
 from llm_workings.trace.model import LanguageModel
@@ -178,6 +181,14 @@ def test_what_could_have_no_effect_is_refused(cli: Cli) -> None:
         assert (status, out) == (1, ""), arguments
         assert said in err
     assert runs() == []
+
+
+def test_a_model_that_reads_both_ways_answers_at_its_mask() -> None:
+    model = tiny("bert")
+    assert _metric(Base(model, "a b <mask> d"), "logit", "x", None, None).position == 2
+    assert _metric(Base(model, "a b <mask> d"), "logit", "x", None, 1).position == 1
+    with pytest.raises(BadInput, match="0 of '<mask>'"):
+        _metric(Base(model, "a b c"), "logit", "x", None, None)
 
 
 # ---- ablation and attribution ------------------------------------------------------------------------
