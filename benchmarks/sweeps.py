@@ -7,7 +7,10 @@ every token, so that no patch is free: between texts that begin alike ours does 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
+import pandas
 import torch
 from torch import Tensor
 
@@ -16,10 +19,9 @@ from llm_workings.causal.patching import Pair, patch
 from llm_workings.models.spec import PlainMLP, Spec
 
 from .gpt2 import peers
-from .pairs import Row, _seconds, compare
+from .pairs import Row, compare
 
 TOKENS = 16
-EVERY = 64  # of TransformerLens's head-by-position patches one in so many is timed
 TOLERANCE = 1e-4
 ARITHMETIC_BAR = 2.0
 IOI = (
@@ -37,71 +39,50 @@ def rows(pairs: int) -> Iterator[Row]:
     pair = Pair(ours, clean, corrupted)
     metric = metrics.logit_difference(ours, 11, 12)
 
-    def theirs_reads(logits: Tensor) -> Tensor:
-        return logits[0, -1, 11] - logits[0, -1, 12]
-
     with torch.no_grad():
         _, cache = lens.run_with_cache(clean)
-        few = max(1, min(pairs, 3))  # a TransformerLens sweep takes most of a minute
-        for what, kind, by, sweep, bar in (
-            ("layer by position", "resid_pre", None, patching.get_act_patch_resid_pre, 1 / 30),
-            ("every head", "z", None, patching.get_act_patch_attn_head_out_all_pos, 1 / 20),
+
+        def theirs(kind: str, setter: object, index: pandas.DataFrame) -> Tensor:
+            return patching.generic_activation_patch(
+                lens, corrupted, cache, lambda x: x[0, -1, 11] - x[0, -1, 12], setter, kind, index_df=index
+            )
+
+        for what, kind, by, setter, every, bar in (
+            ("layer by position", "resid_pre", ("layer", "position"), "layer_pos_patch_setter", 8, 1 / 30),
+            ("every head", "z", ("layer", "head"), "layer_head_vector_patch_setter", 8, 1 / 20),
+            (
+                "heads by position",
+                "z",
+                ("layer", "head", "position"),
+                "layer_pos_head_vector_patch_setter",
+                64,
+                1 / 30,
+            ),
         ):
             found = patch(pair, kind, metric, by=by).values
-            _check(found, sweep(lens, corrupted, cache, theirs_reads))
-            yield compare(
+            places = [tuple(place) for place in torch.ones_like(found).nonzero()[::every].tolist()]
+            columns = [[place[axis] for place in places] for axis in range(len(by))]
+            index = pandas.DataFrame(dict(zip(("layer", "head", "pos"), columns, strict=False)))
+            index = index if "head" in by else index.rename(columns={"head": "pos"})
+            if len(by) == 3:
+                index = index[["layer", "pos", "head"]]
+            some = partial(theirs, kind, getattr(patching, setter), index)
+            _check(found[tuple(torch.tensor(column) for column in columns)], some())
+            sweep = partial(patch, pair, kind, metric, by=by)
+            row = compare(
                 f"{what}, {found.numel()} patches",
-                lambda kind=kind, by=by: patch(Pair(ours, clean, corrupted), kind, metric, by=by),
-                "TransformerLens",
-                lambda sweep=sweep: sweep(lens, corrupted, cache, theirs_reads),
+                sweep,
+                f"TransformerLens (one patch in {every} timed)",
+                some,
                 bar=bar,
-                pairs=few,
+                pairs=max(1, min(pairs, 3)),
                 warm_up=0,
             )
-            yield _against_arithmetic(
-                what,
-                lambda kind=kind, by=by: patch(pair, kind, metric, by=by),
-                needed(ours.spec, kind, TOKENS),
-                pairs,
-            )
-        yield _heads_by_position(lens, ours, pair, metric, corrupted, cache, theirs_reads, few)
+            scale = found.numel() / len(places)
+            yield replace(row, theirs=tuple(seconds * scale for seconds in row.theirs))
+            if len(by) == 2:
+                yield _against_arithmetic(what, sweep, needed(ours.spec, kind, TOKENS), pairs)
     yield from _real(pairs)
-
-
-def _heads_by_position(lens, ours, pair, metric, corrupted, cache, reads, few: int) -> Row:  # type: ignore[no-untyped-def]
-    import pandas
-    from transformer_lens import patching
-
-    spec = ours.spec
-    every = [
-        (layer, position, head)
-        for layer in range(spec.n_layers)
-        for position in range(TOKENS)
-        for head in range(spec.attention.n_heads)
-    ]
-    index = pandas.DataFrame(every[::EVERY], columns=["layer", "pos", "head"])
-
-    def some() -> Tensor:
-        return patching.generic_activation_patch(
-            lens, corrupted, cache, reads, patching.layer_pos_head_vector_patch_setter, "z", index_df=index
-        )
-
-    def ours_all() -> Tensor:
-        return patch(pair, "z", metric, by=("layer", "head", "position")).values
-
-    found = ours_all()
-    places = index.to_numpy().T
-    _check(found[places[0], places[2], places[1]], some())
-    mine = [_seconds(ours_all) for _ in range(few)]
-    scale = len(every) / len(index)
-    theirs = [scale * _seconds(some) for _ in range(few)]
-    return Row(
-        f"heads by position, {found.numel()} patches",
-        f"TransformerLens (one patch in {EVERY} timed)",
-        1 / 30,
-        tuple(mine),
-        tuple(theirs),
-    )
 
 
 def needed(spec: Spec, kind: str, n: int) -> int:
