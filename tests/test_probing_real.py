@@ -107,7 +107,7 @@ def test_no_template_leaks_its_label_through_the_number_of_tokens(model: Languag
 
 def test_erasing_number_makes_a_probe_useless_and_the_rest_is_spared(model: LanguageModel) -> None:
     name = "resid_post.8" if model.spec.causal else "ln2.2"
-    task, site = template("number", 1200), name
+    task, site = template("number", 800), name
     words = [[len(passage.forms) - 1] for passage in task.passages]
     x = collect(model, task.passages, sites=site, words=words).at(site).astype(float)
     eraser = leace(x, task.labels)

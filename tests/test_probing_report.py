@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from small_models import masked
 from tiny_models import KINDS, tiny
 
@@ -177,6 +178,19 @@ def test_the_report_is_json_and_the_same_again() -> None:
     assert table[0].startswith("vowel in tiny-llama: linear probes, accuracy")
     assert len(table) == 5 + len(one.layers)
     assert len({len(line) for line in table[4:]}) == 1
+
+
+def test_two_threads_find_what_one_does() -> None:
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(probe(tiny("gpt2"), letters("vowel", 60), mlp=True).as_dict())
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1]
 
 
 def test_words_are_limited_by_whole_sentences() -> None:

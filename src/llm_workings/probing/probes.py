@@ -17,7 +17,7 @@ from torch import Tensor
 
 from llm_workings.core.errors import BadInput, BadShape
 from llm_workings.core.progress import SILENT, Progress
-from llm_workings.core.seeds import seeded
+from llm_workings.core.seeds import generator
 
 from .mdl import ridge_from
 from .solver import Solution, logistic
@@ -224,25 +224,25 @@ def fit_mlp(
     standard = Standard.of(rows)
     rows = standard(rows)
     n, d = rows.shape
-    with seeded(seed):
-        layers = (
-            torch.randn(hidden, d) * (2 / d) ** 0.5,
-            torch.zeros(hidden),
-            torch.randn(k, hidden) * hidden**-0.5,
-            torch.zeros(k),
-        )
-        for layer in layers:
-            layer.requires_grad_()
-        optimizer = torch.optim.AdamW(layers, lr=rate, weight_decay=decay)
-        steps = epochs * -(-n // batch)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for epoch in range(epochs):
-            progress.report("fitting an MLP probe", epoch, epochs)
-            for pick in torch.randperm(n).split(batch):
-                optimizer.zero_grad()
-                F.cross_entropy(_mlp(rows[pick], layers), classes[pick]).backward()
-                optimizer.step()
-                schedule.step()
+    draw = generator(seed)
+    layers = (
+        torch.randn(hidden, d, generator=draw) * (2 / d) ** 0.5,
+        torch.zeros(hidden),
+        torch.randn(k, hidden, generator=draw) * hidden**-0.5,
+        torch.zeros(k),
+    )
+    for layer in layers:
+        layer.requires_grad_()
+    optimizer = torch.optim.AdamW(layers, lr=rate, weight_decay=decay)
+    steps = epochs * -(-n // batch)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for epoch in range(epochs):
+        progress.report("fitting an MLP probe", epoch, epochs)
+        for pick in torch.randperm(n, generator=draw).split(batch):
+            optimizer.zero_grad()
+            F.cross_entropy(_mlp(rows[pick], layers), classes[pick]).backward()
+            optimizer.step()
+            schedule.step()
     a, b, c, e = (layer.detach() for layer in layers)
     return MLPProbe(standard, (a, b, c, e))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from llm_workings.core.errors import BadInput, unknown
 from llm_workings.core.progress import SILENT, Progress
@@ -272,16 +274,8 @@ def _report(
     _check_sides(task, train, test)
     study = Study(task, train, test, setting)
     majority, known = study.baselines()
-    layers, probes, predictions = [], [], []
-    for number, site in enumerate(found.sites):
-        progress.report(f"probing {name}", number, len(found.sites))
-        layer, fitted, answers = study.layer(
-            site, found.values[rows[train], number], found.values[rows[test], number]
-        )
-        layers.append(layer)
-        probes.append(fitted)
-        predictions.append(answers)
-    progress.report(f"probing {name}", len(found.sites), len(found.sites))
+    found_at = _each_site(study, found, rows[train], rows[test], name, progress)
+    layers, probes, predictions = zip(*found_at, strict=True)
     forms = task.forms
     return ProbeReport(
         task.name,
@@ -296,15 +290,46 @@ def _report(
         majority,
         known,
         len(set(study.learned)) if task.of_words else 0,
-        tuple(layers),
+        layers,
         setting.seed,
         {**found.left_out},
-        tuple(probes),
+        probes,
         np.stack(predictions),
         task.labels[test],
         np.maximum(task.word[test], 0),
         tuple(forms[i] for i in test),
     )
+
+
+def _each_site(
+    study: Study, found: Activations, train: np.ndarray, test: np.ndarray, name: str, progress: Progress
+) -> list[tuple[Layer, LinearProbe | RidgeProbe, np.ndarray]]:
+    """What comes out at each site; several are worked on at once, each by one thread.
+
+    The matrices are small: threads that share one spend their time waiting for each other.
+    """
+    total, workers = len(found.sites), torch.get_num_threads()
+
+    def at(number: int) -> tuple[Layer, LinearProbe | RidgeProbe, np.ndarray]:
+        values = found.values
+        return study.layer(found.sites[number], values[train, number], values[test, number])
+
+    results = []
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            futures = [pool.submit(at, number) for number in range(total)]
+            try:
+                for number, future in enumerate(futures):
+                    progress.report(f"probing {name}", number, total)
+                    results.append(future.result())
+            except BaseException:  # stopped, or one has failed: begin no other
+                pool.shutdown(cancel_futures=True)
+                raise
+    finally:
+        torch.set_num_threads(workers)
+    progress.report(f"probing {name}", total, total)
+    return results
 
 
 # --- which sentences -----------------------------------------------------------------------------
