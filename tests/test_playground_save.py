@@ -166,7 +166,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("llm_workings.playground.save.os.replace", full)
+    monkeypatch.setattr("llm_workings.core.files.os.replace", full)
     with pytest.raises(OSError, match="No space"):
         save_run(tree(), path)
     assert path.read_bytes() == kept

@@ -20,6 +20,7 @@ import torch
 
 from llm_workings.core import wire
 from llm_workings.core.errors import BadFile, BadInput, unknown
+from llm_workings.core.files import write_whole
 from llm_workings.core.progress import SILENT, Progress
 from llm_workings.core.seeds import generator
 from llm_workings.models.sites import Site, select, sites_of
@@ -103,10 +104,8 @@ class SteeringVector(wire.Payload):
             )
 
     def save(self, path: str | Path) -> Path:
-        """Write it as a safetensors file (`core/wire.py`)."""
-        path = Path(path)
-        path.write_bytes(wire.pack(self))
-        return path
+        """Write it as a safetensors file (`core/wire.py`), whole or not at all."""
+        return write_whole(path, wire.pack(self), example="vector.safetensors")
 
     def __repr__(self) -> str:
         return (

@@ -13,16 +13,14 @@ import base64
 import hashlib
 import html
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from llm_workings.core.errors import BadInput
+from llm_workings.core.files import write_whole
 from llm_workings.core.wire import Payload, pack
 from llm_workings.views.bundle import script
 from llm_workings.views.contract import Request, View
@@ -117,29 +115,7 @@ def page(
 
 def write(path: Path | str, text: str) -> Path:
     """Write a page, whole or not at all. Raises `BadInput` for a folder that is not there."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise BadInput(
-            f"There is no folder {path.parent} to write {path.name} into.", given={"path": str(path)}
-        )
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder.", hint=f"Give a file in it, such as {path / 'picture.html'}.")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(temporary, 0o666 & ~_umask())  # a temporary file is private, the page need not be
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    return write_whole(path, text.encode(), example="picture.html")
 
 
 def _version() -> str:

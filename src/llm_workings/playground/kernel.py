@@ -409,17 +409,10 @@ class _Pass:
     def _begin(self, targets: Array) -> None:
         """dL/dz at the output."""
         config, last = self.config, self.layers[-1]
-        losses.write_slope(config, last.pre, last.activation, targets, last.delta)
-        if not losses.fused(config):
-            if last.pointwise is None:  # softmax: every output moves every other
-                moved = (last.delta * last.activation).sum(axis=0)
-                np.subtract(last.delta, moved, last.delta)
-                np.multiply(last.delta, last.activation, last.delta)
-            else:
-                last.pointwise.write_slope(last.pre, last.activation, last.slope)
-                np.multiply(last.delta, last.slope, last.delta)
+        pre, activation = last.pre, last.activation
+        losses.write_delta(config, last.pointwise, pre, activation, targets, last.slope, last.delta)
         if config.confidence_penalty:
-            losses.add_confidence_slope(config, last.pre, last.activation, last.delta)
+            losses.add_confidence_slope(config, pre, activation, last.delta)
 
     def upstream(self, targets: Array) -> tuple[Array | None, ...]:
         """dL/da of each sample's own loss, `[sample, unit]` a layer, after `backward`."""

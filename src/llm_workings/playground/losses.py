@@ -12,7 +12,7 @@ import numpy as np
 from llm_workings.core.dataset import Dataset
 from llm_workings.core.errors import BadInput
 
-from .activations import log_softmax
+from .activations import Pointwise, log_softmax
 from .config import Config
 
 Array = np.ndarray
@@ -120,6 +120,21 @@ def write_slope(config: Config, z: Array, a: Array, y: Array, out: Array) -> Non
         case "hinge":
             np.multiply(y, -1.0 / len(out), out)
             out[y * a >= 1.0] = 0.0
+
+
+def write_delta(
+    config: Config, activation: Pointwise | None, z: Array, a: Array, y: Array, slope: Array, delta: Array
+) -> None:
+    """dL/dz at the output, of the loss alone; `activation` None is softmax, `slope` is room to work in."""
+    write_slope(config, z, a, y, delta)
+    if fused(config):
+        return
+    if activation is None:  # every output moves every other
+        np.subtract(delta, (delta * a).sum(axis=0), delta)
+        np.multiply(delta, a, delta)
+    else:
+        activation.write_slope(z, a, slope)
+        np.multiply(delta, slope, delta)
 
 
 def add_confidence_slope(config: Config, z: Array, a: Array, delta: Array) -> None:

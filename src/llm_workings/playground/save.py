@@ -8,15 +8,14 @@ is read is checked as if a stranger had written it.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 
 from llm_workings.core.dataset import Dataset, Task
-from llm_workings.core.errors import BadFile, BadInput, LabError
+from llm_workings.core.errors import BadFile, LabError
+from llm_workings.core.files import write_whole
 from llm_workings.core.wire import Payload, Tensor, pack, read_header, unpack
 
 from .config import FIXED, Config
@@ -148,22 +147,7 @@ def _saved_branch(branch: Branch) -> SavedBranch:
 
 def save_run(run: Run, path: Path | str, spec: dict[str, Any] | None = None) -> Path:
     """Write the run to a file, whole or not at all; the path. Raises `BadInput` for a folder not there."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise BadInput(
-            f"There is no folder {path.parent} to write {path.name} into.", given={"path": str(path)}
-        )
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder.", hint=f"Give a file in it, such as {path / 'run.safetensors'}.")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(pack_run(run, spec))
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
+    return write_whole(path, pack_run(run, spec), example="run.safetensors")
 
 
 # --- reading -------------------------------------------------------------------------------------
