@@ -234,6 +234,18 @@ def test_curves_tell_train_and_test_apart() -> None:
     kernel.advance(int(steps[50]))
     assert curves["train"][50] == kernel.measure()["train"]
     assert curves["test"][50] == kernel.measure()["test"] != curves["train"][50]
+    run.step(100_000)
+    run.step(77)
+    steps, curves = run.curves(0)  # also where few points are kept, the end is the tip's own
+    assert run.branches[0].curve_stride > 77
+    assert (steps[-1], run.branches[0].tip) == (100_277, 100_277)
+    assert {name: values[-1] for name, values in curves.items() if values[-1] == values[-1]} == {
+        name: value for name, value in run.measure().items() if value == value
+    }
+    end = curves["train"][-1]
+    run.goto(1000)
+    run.change(learning_rate=0.01)
+    assert run.curves(0)[1]["train"][-1] == end
     _, a = kernel.outputs()
     right = (a[0] > 0.5) == run.data.targets
     assert kernel.measure()["test_accuracy"] == right[run.data.test].mean()

@@ -57,6 +57,7 @@ class Branch:
     curve_stride: int = 1
     diverged: bool = False
     steps: list[int] = field(default_factory=list)  # of `states`, sorted
+    at_tip: tuple[int, tuple[float, ...]] | None = None  # a step and its row, for the curves' end
 
     def keep(self, state: State) -> None:
         """Keep a state; where that is too many, every other one is let go."""
@@ -328,6 +329,18 @@ class Run:
     def measure(self) -> dict[str, float]:
         """Losses and accuracies here (`Kernel.measure`)."""
         return self.kernel_at(*reversed(self.here)).measure()
+
+    def curves(self, branch: int) -> tuple[Array, dict[str, Array]]:
+        """A branch's curves as `Branch.curves`, with its tip measured too."""
+        of = self._branch(branch)
+        steps, curves = of.curves()
+        if of.tip in of.curve:
+            return steps, curves
+        if of.at_tip is None or of.at_tip[0] != of.tip:
+            row = self.kernel_at(of.tip, branch).measure()
+            of.at_tip = (of.tip, tuple(row[name] for name in MEASURES))
+        ends = dict(zip(MEASURES, of.at_tip[1], strict=True))
+        return np.append(steps, of.tip), {name: np.append(curves[name], ends[name]) for name in MEASURES}
 
     def kernel_at(self, step: int, branch: int) -> Kernel:
         """A kernel that stands at a step made already, to look with; the next call may move it."""

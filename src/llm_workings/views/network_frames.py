@@ -120,7 +120,7 @@ def tree_of(run: Run) -> Tree:
     """All branches with their curves; of many branches each curve has fewer points."""
     branches, most = [], max(LEAST_POINTS, POINTS // len(run.branches))
     for branch in run.branches.values():
-        steps, curves = branch.curves()
+        steps, curves = run.curves(branch.id)
         thin = _thinned(len(steps), most)
         steps, curves = steps[thin], {name: values[thin] for name, values in curves.items()}
         branches.append(
