@@ -168,7 +168,9 @@ class Wave:
             cache.keys[layer], cache.values[layer] = (
                 part.expand(len(rows), *part.shape[1:]) for part in before
             )
-        rotation = _rotation(base.rotation, torch.arange(position, base.n, device=stream.device))
+        rotation = base.rotation
+        if rotation is not None:
+            rotation = _rotation(rotation, torch.arange(position, base.n, device=stream.device))
         visible = self._visible(position) if base.spec.causal and position else None
         block = self.base.block(layer)
         return block(stream, RowTap(rows, frame), rotation, visible, cache)
@@ -201,8 +203,8 @@ class Wave:
             q, k = attention.query_norm.apply_to(q), attention.key_norm.apply_to(k)
         if (rotation := self.base.rotation) is not None:
             asked = positions if asking is None else positions[asking]
-            q = _rotation(rotation, asked).apply_to(q[None])[0]  # type: ignore[union-attr]
-            k = _rotation(rotation, positions).apply_to(k[None])[0]  # type: ignore[union-attr]
+            q = _rotation(rotation, asked).apply_to(q[None])[0]
+            k = _rotation(rotation, positions).apply_to(k[None])[0]
         z = self._attend(layer, groups, counts, wanted, q, k, v)
 
         added = attention.output(z.flatten(1))
@@ -282,9 +284,9 @@ class Wave:
         return torch.cat(found)
 
 
-def _rotation(rotation: Rotation | None, positions: Tensor) -> Rotation | None:
+def _rotation(rotation: Rotation, positions: Tensor) -> Rotation:
     """The angles of some positions."""
-    return None if rotation is None else Rotation(rotation.cos[positions], rotation.sin[positions])
+    return Rotation(rotation.cos[positions], rotation.sin[positions])
 
 
 def read_tokens(transformer: Transformer, stream: Tensor, tokens: Sequence[int]) -> Tensor:
