@@ -64,6 +64,7 @@ def letters(lab: Any, prompt: Prompt, model: ModelName = "smollm2-135m", seed: i
     while not lab.gate.is_set():
         lab.at_gate.set()
         lab.progress.report("waiting at the gate", 1, 4)
+        lab.progress.publish(lambda: Letters(model=model, letters=["?"], counts=np.array([len(prompt)])))
         time.sleep(0.005)
     for index, _ in enumerate(prompt):
         lab.progress.report("counting", index + 1, len(prompt))

@@ -40,7 +40,7 @@ def specs() -> st.SearchStrategy[DataSpec]:
         build,
         name=st.sampled_from(list(DATA)),
         features=st.lists(st.sampled_from(get_args(Feature)), min_size=1, unique=True),
-        n=st.integers(8, 120),
+        n=st.integers(9, 120),  # of 8 samples of 8 classes none can be held back, which is refused
         noise=st.floats(0, 1),
         classes=st.integers(2, 8),
         test=st.one_of(st.just(0.0), st.floats(0.01, 0.9)),

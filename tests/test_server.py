@@ -151,6 +151,38 @@ def test_a_working_job_is_cancelled_at_its_next_report(
     assert ended(client, submit(client, prompt="next"))["state"] == "done"
 
 
+def test_a_job_that_is_watched_shows_what_it_has_so_far(client: httpx.Client, lab: SmallLab) -> None:
+    lab.gate.clear()
+    job = submit(client, prompt="banana")
+    until(lab.at_gate.is_set)
+    assert client.get(f"/api/jobs/{job}/partial").status_code == 409  # nobody watches, so none was made
+    address = str(client.base_url).replace("http", "ws").rstrip("/")
+    with connect(f"{address}/api/jobs/{job}/events") as socket:
+        frame = json.loads(socket.recv())
+        while not frame["partials"]:
+            frame = json.loads(socket.recv())
+        assert frame["state"] == "working"
+        shown = unpack(client.get(f"/api/jobs/{job}/partial").content, Letters)
+        assert (shown.letters, shown.counts.tolist()) == (["?"], [6])
+        assert client.get(f"/api/jobs/{job}/payload").status_code == 409
+        lab.gate.set()
+        assert [json.loads(last) for last in socket][-1]["state"] == "done"
+    assert client.get(f"/api/jobs/{job}/partial").status_code == 409  # the whole one has taken its place
+    assert unpack(client.get(f"/api/jobs/{job}/payload").content, Letters).letters == ["a", "b", "n"]
+
+
+def test_what_a_stopped_job_had_so_far_can_still_be_seen(client: httpx.Client, lab: SmallLab) -> None:
+    lab.gate.clear()
+    job = submit(client, prompt="ab")
+    address = str(client.base_url).replace("http", "ws").rstrip("/")
+    with connect(f"{address}/api/jobs/{job}/events") as socket:
+        while not json.loads(socket.recv())["partials"]:
+            pass
+        client.delete(f"/api/jobs/{job}")
+        assert [json.loads(frame) for frame in socket][-1]["state"] == "cancelled"
+    assert unpack(client.get(f"/api/jobs/{job}/partial").content, Letters).counts.tolist() == [2]
+
+
 def test_cancelling_what_has_ended_changes_nothing(client: httpx.Client) -> None:
     job = submit(client, prompt="a")
     assert ended(client, job)["state"] == "done"

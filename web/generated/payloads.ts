@@ -560,7 +560,8 @@ export interface Requests {
   network: NetworkRequest;
 }
 
-/** Every view: its title, the text beside its picture, and what a request leaves out. */
+/** Every view: its title, the text beside its picture, what a request leaves out, and how an
+    address spells each field. */
 export const VIEWS = {
   "attention": {
     "title": "Attention heads",
@@ -569,6 +570,12 @@ export const VIEWS = {
       "model": "smollm2-135m",
       "ablate": [],
       "ablation": "zero"
+    },
+    "fields": {
+      "prompt": "text",
+      "model": "text",
+      "ablate": "json",
+      "ablation": "text"
     }
   },
   "head": {
@@ -578,6 +585,14 @@ export const VIEWS = {
       "model": "smollm2-135m",
       "ablate": [],
       "ablation": "zero"
+    },
+    "fields": {
+      "prompt": "text",
+      "layer": "number",
+      "head": "number",
+      "model": "text",
+      "ablate": "json",
+      "ablation": "text"
     }
   },
   "head_row": {
@@ -587,6 +602,15 @@ export const VIEWS = {
       "model": "smollm2-135m",
       "ablate": [],
       "ablation": "zero"
+    },
+    "fields": {
+      "prompt": "text",
+      "layer": "number",
+      "head": "number",
+      "query": "number",
+      "model": "text",
+      "ablate": "json",
+      "ablation": "text"
     }
   },
   "logit_lens": {
@@ -595,6 +619,11 @@ export const VIEWS = {
     "defaults": {
       "model": "smollm2-135m",
       "chosen": null
+    },
+    "fields": {
+      "prompt": "text",
+      "model": "text",
+      "chosen": "text"
     }
   },
   "network": {
@@ -656,6 +685,14 @@ export const VIEWS = {
       "frames": 40,
       "sample": 0,
       "place": null
+    },
+    "fields": {
+      "config": "json",
+      "data": "json",
+      "steps": "number",
+      "frames": "number",
+      "sample": "number",
+      "place": "text"
     }
   }
 } as const;

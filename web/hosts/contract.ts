@@ -9,8 +9,23 @@ export type Change = (patch: Record<string, string | null>) => void;
 export type ViewName = keyof Answers;
 export type Request = Record<string, unknown>;
 
+/** Following work while it lasts, in a host that can: its steps, its payload as far as it is known, and
+    how to stop it. */
+export interface Watch<Payload> {
+  step?: (step: Step) => void;
+  sofar?: (payload: Payload) => void;
+  signal?: AbortSignal;
+}
+export interface Step {
+  what: string;
+  done: number;
+  total: number;
+}
+
 /** Another payload from the host. It fills in the prompt and model it was opened with. */
-export type Ask = <Name extends ViewName>(view: Name, request: Partial<Requests[Name]>) => Promise<Answers[Name]>;
+export type Ask = <Name extends ViewName>(
+  view: Name, request: Partial<Requests[Name]>, watch?: Watch<Answers[Name]>,
+) => Promise<Answers[Name]>;
 
 /** Something only this host can do with the picture, such as writing a standalone file. */
 export interface Action {

@@ -5,11 +5,12 @@ import "../parts/theme.css";
 import "../parts/view.css";
 import { mount, unmount } from "svelte";
 import Embed from "./Embed.svelte";
-import type { Ask, Change, State } from "./contract";
+import type { Ask, Change, Request, State } from "./contract";
 
 export interface Embedded {
   view: string;
   payload: unknown;
+  opened: Request; // what `payload` answers
   state: State;
   change: Change;
   ask: Ask;

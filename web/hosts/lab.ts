@@ -1,7 +1,7 @@
 // The lab host: the routes of the local server, and work that is watched over a WebSocket.
 
 import type { Answers, Token } from "../generated/payloads";
-import { canonical, LabError, type Request, type State, type ViewName } from "./contract";
+import { canonical, LabError, type Request, type State, type ViewName, type Watch } from "./contract";
 import { unpack } from "./wire";
 
 export interface ModelEntry {
@@ -38,6 +38,7 @@ export interface JobEvent {
   ahead?: number;
   error: { kind: string; message: string; hint: string; given: Record<string, unknown> } | null;
   run: number | null;
+  partials?: number;
 }
 
 const GONE = ["The lab does not answer.", "Is it still running in the terminal? Start it again with: llm-workings lab"] as const;
@@ -84,7 +85,7 @@ export interface Work {
 
 type Job = { kind: "view"; name: string; request: Request; record: boolean } | { kind: "fetch"; name: string };
 
-export function start(body: Job, onevent: (event: JobEvent) => void): Work {
+export function start(body: Job, onevent: (event: JobEvent, job: string) => void): Work {
   let id: string | null = null;
   let stopped = false;
   const cancelJob = (job: string) => void call(`/api/jobs/${encodeURIComponent(job)}`, { method: "DELETE" }).catch(() => {});
@@ -97,7 +98,7 @@ export function start(body: Job, onevent: (event: JobEvent) => void): Work {
     return new Promise((resolve, reject) => {
       socket.onmessage = ({ data }: MessageEvent<string>) => {
         const event = JSON.parse(data) as JobEvent;
-        onevent(event);
+        onevent(event, job);
         if (event.state === "done") resolve(job);
         else if (event.state === "failed" || event.state === "cancelled") {
           reject(event.error ? LabError.from(event.error) : new LabError("Cancelled.", "", "Cancelled"));
@@ -125,16 +126,56 @@ function recall<Name extends ViewName>(view: Name, request: Request): Answers[Na
 
 /** Asks for a view's payload; one answered lately is not computed again. */
 export function askView<Name extends ViewName>(
-  view: Name, request: Request, onevent: (event: JobEvent) => void = () => {},
+  view: Name, request: Request, onevent: (event: JobEvent) => void = () => {}, sofar?: (payload: Answers[Name]) => void,
 ): { answer: Promise<Answers[Name]>; cancel: () => void } {
   const known = recall(view, request);
   if (known) return { answer: Promise.resolve(known), cancel: () => {} };
-  const work = start({ kind: "view", name: view, request, record: !FOLLOW_UPS.has(view) }, onevent);
+  const partials = sofar && new Partials(sofar);
+  const work = start({ kind: "view", name: view, request, record: !FOLLOW_UPS.has(view) }, (event, job) => {
+    onevent(event);
+    if (event.state === "working") void partials?.hear(job, event.partials ?? 0);
+    else if (event.state !== "queued") partials?.end();
+  });
   const answer = work.ended.then(async (job) => {
     const response = await call(`/api/jobs/${encodeURIComponent(job)}/payload`);
     return remember(view, request, unpack<Answers[Name]>(new Uint8Array(await response.arrayBuffer())));
   });
   return { answer, cancel: work.cancel };
+}
+
+/** `askView` as views ask: followed and stopped through `watch`. */
+export function askLab<Name extends ViewName>(view: Name, request: Request, watch: Watch<Answers[Name]> = {}): Promise<Answers[Name]> {
+  const { answer, cancel } = askView(view, request, watch.step, watch.sofar);
+  watch.signal?.addEventListener("abort", cancel, { once: true });
+  return answer;
+}
+
+/** Fetches the newest partial payload of a job, one at a time. */
+class Partials<Payload> {
+  private seen = 0;
+  private fetching = false;
+  private ended = false;
+
+  constructor(private show: (payload: Payload) => void) {}
+
+  async hear(job: string, count: number): Promise<void> {
+    if (count <= this.seen || this.fetching || this.ended) return;
+    this.seen = count;
+    this.fetching = true;
+    try {
+      const response = await call(`/api/jobs/${encodeURIComponent(job)}/partial`);
+      const payload = unpack<Payload>(new Uint8Array(await response.arrayBuffer()));
+      if (!this.ended) this.show(payload);
+    } catch {
+      // the work has ended meanwhile: its last event says how
+    } finally {
+      this.fetching = false;
+    }
+  }
+
+  end(): void {
+    this.ended = true;
+  }
 }
 
 /** Takes what came out of a stored run, so that opening it again computes nothing. */

@@ -56,7 +56,9 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
   model.on("msg:custom", answered);
 
   const held = stateful(
-    { view: String(model.get("_view")), payload: unpack(bytesOf(model.get("_payload"))), ask },
+    {
+      view: String(model.get("_view")), payload: unpack(bytesOf(model.get("_payload"))), opened: (model.get("_request") ?? {}) as Request, ask,
+    },
     { ...(model.get("_state") as State) },
     (state) => {
       model.set("_state", state);

@@ -5,6 +5,7 @@ import type { Answers } from "../generated/payloads";
 import { canonical, LabError, type Request, type State, type ViewName } from "./contract";
 import { embed } from "./embed";
 import { stateful } from "./embedded.svelte";
+import { completed } from "./requests";
 import { unpack } from "./wire";
 
 interface Recorded {
@@ -32,7 +33,7 @@ function open(): void {
   const recorded = new Map(file.answers.map((answer) => [canonical(answer.view, answer.request), answer.base64]));
 
   function ask<Name extends ViewName>(view: Name, request: Request): Promise<Answers[Name]> {
-    const base64 = recorded.get(canonical(view, { prompt, model, ...request }));
+    const base64 = recorded.get(canonical(view, completed(view, first.request, request)));
     if (base64 !== undefined) return Promise.resolve(decode<Answers[Name]>(base64));
     return Promise.reject(new LabError("This is not recorded in the file.", instead(view), "NotRecorded", request));
   }
@@ -44,7 +45,7 @@ function open(): void {
   }
 
   const initial: State = { prompt: String(prompt ?? ""), model: String(model ?? ""), ...file.state };
-  const held = stateful({ view: file.view, payload: decode(first.base64), ask, note: { made_with: file.made_with, left_out: file.left_out } }, initial, () => {});
+  const held = stateful({ view: file.view, payload: decode(first.base64), opened: first.request, ask, note: { made_with: file.made_with, left_out: file.left_out } }, initial, () => {});
   embed(target, held.props);
 }
 

@@ -10,6 +10,7 @@ export class Opening<Name extends ViewName> {
   error = $state.raw<LabError | null>(null);
   event = $state.raw<JobEvent | null>(null);
   working = $state(false);
+  partial = $state(false); // what is in sight is the newest question's, but not all of it
   cancel: () => void = () => {};
   private key = "";
 
@@ -23,14 +24,24 @@ export class Opening<Name extends ViewName> {
     this.error = null;
     this.event = null;
     this.working = true;
-    const asked = askView(this.view, request, (event) => {
-      if (this.key === key) this.event = event;
-    });
+    this.partial = false;
+    const asked = askView(
+      this.view, request,
+      (event) => {
+        if (this.key === key) this.event = event;
+      },
+      (payload) => {
+        if (this.key !== key) return;
+        this.payload = payload;
+        this.partial = true;
+      },
+    );
     this.cancel = asked.cancel;
     asked.answer.then(
       (payload) => {
         if (this.key !== key) return;
         this.payload = payload;
+        this.partial = false;
         this.working = false;
       },
       (thrown: unknown) => {

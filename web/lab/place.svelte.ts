@@ -29,8 +29,9 @@ const OF_TOYS: Example[] = [
 ];
 
 const QUIET = new Set(["threshold", "sample"]); // moved continuously: no step of the history each time
-const OF_TEXT = ["query", "key", "stop", "position"];
-const OF_MODEL = [...OF_TEXT, "pin", "ablate", "ablation", "chosen"];
+const OF_PAIR = ["corrupted", "answer", "wrong"]; // what comes along from page to page, as long as the text does
+const OF_TEXT = ["query", "key", "stop", "position", ...OF_PAIR];
+const OF_MODEL = ["query", "key", "stop", "position", "pin", "ablate", "ablation", "chosen", "layer", "neuron"];
 
 class Place {
   path = $state(location.pathname);
@@ -89,19 +90,21 @@ class Place {
 
   /** Goes to a page. Text and model come along; what belongs to the picture left does not. */
   go = (path: string, patch: State = {}): void => {
-    this.params = { ...this.kept(), ...patch };
+    this.params = this.along(patch);
     this.path = path;
     history.pushState(null, "", this.address());
     scrollTo(0, 0);
   };
 
   href(path: string, patch: State = {}): string {
-    return address(path, { ...this.kept(), ...patch });
+    return address(path, this.along(patch));
   }
 
-  private kept(): State {
-    const { prompt, model } = this.params;
-    return { ...(prompt === undefined ? {} : { prompt }), ...(model === undefined ? {} : { model }) };
+  /** What goes along to another page, and `patch`: the model, and the text with what is asked of it. */
+  private along(patch: State): State {
+    const names = ["prompt", "model", ...("prompt" in patch ? [] : OF_PAIR)];
+    const kept = names.filter((name) => this.params[name] !== undefined).map((name) => [name, this.params[name]!]);
+    return { ...Object.fromEntries(kept), ...patch };
   }
 
   private address(): string {

@@ -1,21 +1,29 @@
 // A stored run's place in the lab: the address that shows it again.
 
-import type { Run } from "../hosts/lab";
 import type { HeadRef } from "../generated/payloads";
+import type { ViewName } from "../hosts/contract";
+import type { Run } from "../hosts/lab";
+import { toState } from "../hosts/requests";
 import { writeHeads } from "../parts/heads";
+import { pathOf, viewOf } from "./pages";
 
 /** The address, or null for a run that no page shows. */
 export function reopened(run: Run): string | null {
   if (run.kind !== "view") return null;
-  const { prompt, model, ablate, ablation, layer, head, query, chosen } = run.request as Record<string, string | number | HeadRef[] | null>;
-  const params: Record<string, string> = { prompt: String(prompt), model: String(model) };
-  if (Array.isArray(ablate) && ablate.length > 0) {
+  const detail = run.name === "head" || run.name === "head_row";
+  if (!detail && !viewOf(run.name)) return null;
+  const { layer, head, query, ablate, ablation, chosen } = run.request as Record<string, string | number | HeadRef[] | null>;
+  const params = toState(run.name as ViewName, run.request);
+  if (Array.isArray(ablate) && ablate.length > 0 && typeof ablate[0] === "object") {
     params.ablate = writeHeads(ablate);
     params.ablation = String(ablation ?? "zero");
   }
-  if (layer !== undefined && head !== undefined) params.pin = `${layer}.${head}`;
+  if (detail) {
+    delete params.layer;
+    delete params.head;
+    params.pin = `${layer}.${head}`;
+  }
   if (query !== undefined && query !== null) params.query = String(query);
   if (typeof chosen === "string") params.chosen = chosen;
-  const page = run.name.startsWith("head") ? "attention" : run.name.replaceAll("_", "-");
-  return `/${page}?${new URLSearchParams(params)}`;
+  return `${pathOf(detail ? "attention" : run.name)}?${new URLSearchParams(params)}`;
 }

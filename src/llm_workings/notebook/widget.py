@@ -7,6 +7,7 @@ those the widget was opened with.
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +35,7 @@ class ViewWidget(anywidget.AnyWidget):
     """
 
     _view = traitlets.Unicode().tag(sync=True)
+    _request = traitlets.Dict().tag(sync=True)
     _about = traitlets.Unicode().tag(sync=True)
     _payload = traitlets.Bytes().tag(sync=True)
     _state = traitlets.Dict().tag(sync=True)
@@ -46,9 +48,10 @@ class ViewWidget(anywidget.AnyWidget):
         payload: Payload,
         state: Mapping[str, str] | None = None,
     ):
-        self._lab, self._shown, self._request = lab, view, request
+        self._lab, self._shown, self._asked = lab, view, request.model_dump(mode="json")
         super().__init__(
             _view=view.name,
+            _request=self._asked,
             _about=view.about,
             _payload=pack(payload),
             _state={**self._opened(view), **(state or {})},
@@ -73,7 +76,7 @@ class ViewWidget(anywidget.AnyWidget):
     def _opened(self, view: View) -> dict[str, str]:
         """The prompt and model that the widget was opened with, as far as `view` takes them."""
         both = [name for name in ("prompt", "model") if name in view.request.model_fields]
-        return {name: getattr(self._request, name) for name in both if hasattr(self._request, name)}
+        return {name: self._asked[name] for name in both if name in self._asked}
 
     def _answer(self, widget: Any, message: Any, buffers: Any) -> None:
         """Answer one request of the front end; other messages on the same channel are let pass."""
@@ -98,4 +101,4 @@ class ViewWidget(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         reading = getattr(self.payload, "reading", None)
-        return reading() if reading else f"{self._shown.title} of {self._request.key()}"
+        return reading() if reading else f"{self._shown.title} of {json.dumps(self._asked)}"

@@ -194,6 +194,17 @@ def _jobs_routes(served: Served, jobs: Jobs, store: Store, limits: Limits) -> AP
             raise UnknownName(f"The job {name!r} has no payload: a {job.kind} makes none.")
         return _wire(job.result)
 
+    @router.get("/jobs/{name}/partial")
+    def job_partial(name: str) -> Response:
+        job = jobs.get(name)
+        picture = job.partial
+        if picture is None:
+            raise NotReady(
+                f"The job {name!r} has no partial payload: it is {job.state}.",
+                hint="Its events say when there is one, in `partials`.",
+            )
+        return Response(picture, media_type=WIRE, headers={"cache-control": "no-store"})
+
     @router.websocket("/jobs/{name}/events")
     async def events(socket: WebSocket, name: str) -> None:
         await socket.accept()

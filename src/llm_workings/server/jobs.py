@@ -18,6 +18,7 @@ from typing import Any
 from llm_workings.core.errors import Busy, Cancelled, LabError, TooLarge, UnknownName
 from llm_workings.core.progress import Progress
 from llm_workings.core.store import State, Store
+from llm_workings.core.wire import Payload, pack
 
 from .guards import Limits, internal_error
 
@@ -26,6 +27,8 @@ log = logging.getLogger("llm_workings.server")
 Work = Callable[[Progress], bytes | None]
 ENDED = ("done", "failed", "cancelled")
 EVERY = 0.05  # seconds between two progress events of one step, at the least
+PICTURES = 0.25  # seconds between two partial payloads, at the least
+MAKING = 0.1  # the share of the work's time that making them may take
 
 
 class Job:
@@ -39,17 +42,25 @@ class Job:
         self.error: dict[str, Any] | None = None
         self.status = 200  # the HTTP status that goes with `error`
         self.result: bytes | None = None  # only of work that has no run in the store
+        self.partial: bytes | None = None  # the newest picture of work that is not done
+        self.partials = 0  # how many there were
         self.cancel_asked = threading.Event()
         self._work = work
         self._began: float | None = None
         self._ended: float | None = None
         self._told = 0.0
+        self._next_picture = 0.0
         self._watchers: list[Callable[[], None]] = []
         self._lock = threading.Lock()
 
     @property
     def ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def held(self) -> int:
+        """Bytes of payloads that stay with it."""
+        return len(self.result or b"") + len(self.partial or b"")
 
     @property
     def seconds(self) -> float | None:
@@ -72,6 +83,7 @@ class Job:
             "seconds": self.seconds,
             "error": self.error,
             "run": self.run,
+            "partials": self.partials,
         }
 
     def watch(self, tell: Callable[[], None]) -> Callable[[], None]:
@@ -104,11 +116,22 @@ class Job:
         if news or time.monotonic() - self._told >= EVERY:
             self.tell()
 
+    def show(self, make: Callable[[], Payload]) -> None:
+        """Take a partial payload, if somebody watches and the last one is some while ago."""
+        now = time.monotonic()
+        if now < self._next_picture or not self.watched:
+            return
+        self.partial = pack(make())
+        self.partials += 1
+        done = time.monotonic()
+        self._next_picture = done + max(PICTURES, (done - now) / MAKING)
+        self.tell()
+
     def perform(self) -> bytes | None:
         self._began = time.monotonic()
         self.state, self.what, self.ahead = "working", "starting", 0
         self.tell()
-        progress = Progress(self.listen, self.cancel_asked.is_set)
+        progress = Progress(self.listen, self.cancel_asked.is_set, self.show)
         progress.report("starting")
         return self._work(progress)
 
@@ -228,6 +251,7 @@ class Jobs:
                 self._store.finish(job.run, result, seconds=job.seconds or 0.0)
             else:
                 job.result = result
+            job.partial = None
             job.end("done")
             self._forget()
         except Cancelled as error:
@@ -256,10 +280,10 @@ class Jobs:
     def _forget(self) -> None:
         with self._lock:
             ended = [job for job in self._jobs.values() if job.ended]
-            held = sum(len(job.result or b"") for job in ended)
+            held = sum(job.held for job in ended)
             while len(ended) > self._limits.finished or (held > self._limits.results and len(ended) > 1):
                 oldest = ended.pop(0)
-                held -= len(oldest.result or b"")
+                held -= oldest.held
                 del self._jobs[oldest.id]
 
 

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from llm_workings.core.progress import SILENT, Progress
@@ -15,6 +15,8 @@ from llm_workings.models import catalogue
 from .parts import HeadRef, ModelCard, Token
 
 if TYPE_CHECKING:
+    from llm_workings.causal.base import Base
+    from llm_workings.causal.patching import Pair
     from llm_workings.trace.model import LanguageModel
 
     from .passes import Pass
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 MODEL_BYTES = 6 * 2**30
 PASS_BYTES = 256 * 2**20
+BASE_BYTES = 512 * 2**20
 
 
 class Shelf(Generic[Item]):
@@ -88,6 +91,7 @@ class Lab:
         load: how a model is loaded, `load(name, progress=...)`; by default `trace.load`.
         model_bytes: how many bytes of loaded models to keep (at least the last one is kept).
         pass_bytes: how many bytes of past runs to keep.
+        base_bytes: how many bytes of texts that sweeps start from to keep (at least the last one).
     """
 
     def __init__(
@@ -97,17 +101,20 @@ class Lab:
         progress: Progress = SILENT,
         model_bytes: int = MODEL_BYTES,
         pass_bytes: int = PASS_BYTES,
+        base_bytes: int = BASE_BYTES,
     ):
         self.progress = progress
         self._load = load
         self._models: Shelf[LanguageModel] = Shelf(model_bytes, _model_bytes, keep_one=True)
         self._passes: Shelf[Pass] = Shelf(pass_bytes, lambda done: done.bytes, keep_one=False)
+        self._bases: Shelf[Base | Pair] = Shelf(base_bytes, _base_bytes, keep_one=True)
         self._cards: WeakKeyDictionary[LanguageModel, ModelCard] = WeakKeyDictionary()
 
     def for_job(self, progress: Progress) -> Lab:
         """The same lab, sharing its models and runs, that reports to (and is stopped by) `progress`."""
         copy = Lab(self._load, progress=progress)
         copy._models, copy._passes, copy._cards = self._models, self._passes, self._cards
+        copy._bases = self._bases
         return copy
 
     # --- models --------------------------------------------------------------------------------
@@ -128,6 +135,7 @@ class Lab:
         """Make a model that was loaded elsewhere (in a notebook) known under a name."""
         if self._models.peek(name) is not model:
             self._passes.remove(lambda key: key[0] == name)
+            self._bases.remove(lambda key: key[0] == name)
             self._models.put(name, model)
 
     def loaded(self) -> list[str]:
@@ -159,6 +167,21 @@ class Lab:
     ) -> None:
         """Keep a pass that was run elsewhere, for `read` to find."""
         self._passes.put(pass_key(name, prompt, ablate, ablation), done)
+
+    def base(self, name: str, prompt: str) -> Base:
+        """A text run once, for sweeps to start from; the last few are kept. Raises as `causal.base.Base`."""
+        from llm_workings.causal.base import Base
+
+        model = self.model(name)
+        return cast("Base", self._bases.get((name, prompt), lambda: Base(model, prompt, self.progress)))
+
+    def pair(self, name: str, clean: str, corrupted: str) -> Pair:
+        """Two texts that align, each run once. Raises as `causal.patching.Pair`."""
+        from llm_workings.causal.patching import Pair
+
+        model = self.model(name)
+        made = self._bases.get((name, clean, corrupted), lambda: Pair(model, clean, corrupted, self.progress))
+        return cast("Pair", made)
 
     # --- words ---------------------------------------------------------------------------------
     def card(self, model: LanguageModel) -> ModelCard:
@@ -215,6 +238,13 @@ def pass_key(
 ) -> tuple[Hashable, ...]:
     heads = tuple(sorted({(ref.layer, ref.head) for ref in ablate}))
     return (name, prompt, heads, ablation if heads else "")
+
+
+def _base_bytes(base: Base | Pair) -> int:
+    if not hasattr(base, "stream"):
+        return _base_bytes(base.clean) + _base_bytes(base.corrupted)
+    kept = sum(stop.numel() * stop.element_size() for stop in base.stream)
+    return 4 * kept  # its keys and values, its logits, and what sweeps have it hold
 
 
 def _model_bytes(model: LanguageModel) -> int:

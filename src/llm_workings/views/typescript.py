@@ -61,7 +61,12 @@ def generate() -> str:
     requests = "".join(f"  {view.name}: {view.request.__name__};\n" for view in VIEWS)
     listing = json.dumps(
         {
-            view.name: {"title": view.title, "about": view.about, "defaults": _defaults(view.request)}
+            view.name: {
+                "title": view.title,
+                "about": view.about,
+                "defaults": _defaults(view.request),
+                "fields": {name: _spelling(field) for name, field in view.request.model_fields.items()},
+            }
             for view in VIEWS
         },
         indent=2,
@@ -73,7 +78,8 @@ def generate() -> str:
             *written.values(),
             f"/** What each view answers. */\nexport interface Answers {{\n{answers}}}\n",
             f"/** What each view is asked. */\nexport interface Requests {{\n{requests}}}\n",
-            "/** Every view: its title, the text beside its picture, and what a request leaves out. */",
+            "/** Every view: its title, the text beside its picture, what a request leaves out, and how an\n"
+            "    address spells each field. */",
             f"export const VIEWS = {listing} as const;\n",
         ]
     )
@@ -144,6 +150,19 @@ def _defaults(request: type[Request]) -> dict[str, Any]:
         name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
         for name, value in fields.items()
     }
+
+
+def _spelling(field: FieldInfo) -> str:
+    """How an address spells a field: text, number or flag as they are, anything else as JSON."""
+    hint: Any = field.annotation
+    choices = [choice for choice in get_args(hint) if choice is not type(None)]
+    if get_origin(hint) in (Union, types.UnionType) and len(choices) == 1:
+        hint = choices[0]
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    if hint is str or (get_origin(hint) is Literal and all(isinstance(x, str) for x in get_args(hint))):
+        return "text"
+    return "flag" if hint is bool else "number" if hint in (int, float) else "json"
 
 
 def _comment(text: str) -> str:
