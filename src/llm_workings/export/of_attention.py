@@ -1,0 +1,108 @@
+"""What files of the attention atlas and of a head carry besides them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from llm_workings.core.wire import pack
+from llm_workings.views.attention import Attention
+from llm_workings.views.head_scores import NAMES
+
+from .recorder import Recorder
+
+BEST = 3  # heads for each score, where not all fit
+ROWS = 64  # tokens up to which the exact rows of a pinned head are recorded
+
+
+def record(recorder: Recorder) -> None:
+    """Every head in detail if those fit, else the pinned ones, the ablated ones and the best of each
+    score; and what the page asks when a pinned head is switched on or off."""
+    atlas = recorder.first
+    assert isinstance(atlas, Attention)
+    layers, heads = atlas.scores.entropy.shape
+    whole = {(layer, head) for layer in range(layers) for head in range(heads)}
+    here = [ref.model_dump() for ref in atlas.ablate]
+    seen: dict[str, Any] = {"ablate": here, "ablation": atlas.ablation}
+    if "ablate" in recorder.state:  # the page ablates in its state, on top of what was asked
+        chosen = [ref for ref in _heads(recorder.state["ablate"]) if ref in whole]
+        mode = recorder.state.get("ablation", atlas.ablation)
+        seen = {"ablate": [_ref(*ref) for ref in chosen], "ablation": mode}
+        recorder.record("attention", seen)
+    if here or seen["ablate"]:
+        recorder.record("attention", {"ablate": []})
+    off = [(ref["layer"], ref["head"]) for ref in seen["ablate"]]
+    pinned = [ref for ref in _heads(recorder.state.get("pin", "")) if ref in whole]
+    for layer, head in pinned:
+        _record_pinned(recorder, layer, head, seen, off)
+
+    first = (0, 0) if not pinned else pinned[0]
+    each = len(pack(recorder.record("head", {**seen, **_ref(*first)})))
+    wanted: Iterable[tuple[int, int]] = sorted(whole)
+    if each * len(whole) > recorder.bound:
+        wanted = list(dict.fromkeys([*pinned, *off, *_best(atlas)]))
+        absent, size = len(whole) - len({*wanted, first}), each * len(whole) / 1e6
+        recorder.left_out.append(
+            f"{absent} of {len(whole)} heads in detail: all of them would take {size:.1f} MB. "
+            "Here are the pinned and ablated heads and the best of each score."
+        )
+    for number, (layer, head) in enumerate(wanted):
+        recorder.lab.progress.report("recording heads", number, len(whole))
+        recorder.record("head", {**seen, **_ref(layer, head)})
+    kept = "the pinned head" if pinned else "none"
+    recorder.left_out.append(
+        f"What becomes of the answer when a head is ablated, except for what was ablated when the file "
+        f"was made and for {kept}: each is a run of the model."
+    )
+
+
+def record_head(recorder: Recorder) -> None:
+    """The exact rows of the head."""
+    _record_rows(recorder, recorder.asked["layer"], recorder.asked["head"], {})
+
+
+def _record_pinned(
+    recorder: Recorder, layer: int, head: int, seen: Mapping[str, Any], off: list[tuple[int, int]]
+) -> None:
+    """The pinned head's rows, and what the page asks when this head is switched on or off."""
+    recorder.record("head", {**seen, **_ref(layer, head)})
+    _record_rows(recorder, layer, head, seen)
+    others = [ref for ref in off if ref != (layer, head)]
+    both = others if (layer, head) in off else [*off, (layer, head)]
+    for mode in ("zero", "mean"):
+        switched = {"ablate": [_ref(*ref) for ref in both], "ablation": mode}
+        recorder.record("attention", switched)
+        recorder.record("head", {**switched, **_ref(layer, head)})
+
+
+def _record_rows(recorder: Recorder, layer: int, head: int, seen: Mapping[str, Any]) -> None:
+    """The exact rows of a head, where the text is short."""
+    n = len(recorder.first.tokens)  # type: ignore[attr-defined]
+    if n > ROWS:
+        recorder.left_out.append(
+            f"The exact rows of head {layer}.{head}, for the text has over {ROWS} tokens."
+        )
+        return
+    for query in range(n):
+        recorder.record("head_row", {**seen, **_ref(layer, head), "query": query})
+
+
+def _ref(layer: int, head: int) -> dict[str, int]:
+    return {"layer": layer, "head": head}
+
+
+def _heads(text: str) -> list[tuple[int, int]]:
+    """The heads that a state names: "7.3,8.1"."""
+    return [(int(layer), int(head)) for layer, head in re.findall(r"(\d+)\.(\d+)", text)]
+
+
+def _best(atlas: Attention) -> Iterator[tuple[int, int]]:
+    """The heads of the highest scores and of the lowest entropy."""
+    rankings = [getattr(atlas.scores, name) for name in NAMES if getattr(atlas.score_queries, name)]
+    for scores in [*rankings, -atlas.scores.entropy]:
+        for index in np.argsort(-scores, axis=None, kind="stable")[:BEST]:
+            layer, head = np.unravel_index(index, scores.shape)
+            yield int(layer), int(head)
