@@ -1,0 +1,1 @@
+"""What an answer came from: saliency, integrated gradients, occlusion, CAMs, LRP; of images and tokens."""

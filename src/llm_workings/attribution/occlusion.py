@@ -1,0 +1,131 @@
+"""Occlusion: cover a window of the input and see what the score loses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from llm_workings.core.errors import BadInput
+from llm_workings.core.progress import SILENT, Progress
+
+from .gradients import Baseline, baseline_of
+from .result import Attribution, warnings_of
+from .running import answer, batch_size, check_input, explaining, of_rows, scores_of
+from .targets import AnyTarget, as_target
+
+Window = int | Sequence[int]
+
+
+def occlusion(
+    module: nn.Module,
+    x: Tensor,
+    target: AnyTarget,
+    *,
+    window: Window = 8,
+    stride: Window | None = None,
+    baseline: Baseline = None,
+    batch: int | None = None,
+    progress: Progress = SILENT,
+) -> Attribution:
+    """score(x) − score(x with a window covered); a place gets the mean over the windows that cover it.
+
+    Zeiler and Fergus 2014 (arXiv 1311.2901). What the score really loses, of inputs that look like none of
+    the training set. It promises no sum.
+
+    Args:
+        window: the window's size along each of the last axes (a number: height and width alike); axes before
+            them, such as the channels, are covered whole.
+        stride: how far it moves each time, at most its size, so that no place is left
+            out; by default its size.
+        baseline: what covers: a number (0 by default), one input, or one a row.
+        batch: covered inputs run at once; by default as many as are fast.
+
+    Raises `BadInput` for a window larger than the input or a stride larger than the window.
+    """
+    x, target = check_input(module, x), as_target(target)
+    base = baseline_of(x, baseline)
+    sizes = _per_axis(window, x, "window", 2)
+    strides = sizes if stride is None else _per_axis(stride, x, "stride", len(sizes))
+    windows = _windows(x.shape[1:], sizes, strides)
+    lost = _losses(module, x, base, target, windows, batch, progress)
+    values, covered = torch.zeros_like(x), torch.zeros_like(x[0])
+    rest = [1] * (x.dim() - 1)
+    for index, where in enumerate(windows):
+        values[(slice(None), *where)] += lost[:, index].view(-1, *rest)
+        covered[where] += 1
+    with explaining(module):
+        score = scores_of(module, x, target, batch=len(x))
+    notes = warnings_of(x)
+    if not bool(lost.any()):
+        notes = (*notes, "No window changes the score at all.")
+    return Attribution(values / covered, score, "occlusion", notes=notes)
+
+
+def _losses(
+    module: nn.Module,
+    x: Tensor,
+    base: Tensor,
+    target: object,
+    windows: list[tuple[slice, ...]],
+    batch: int | None,
+    progress: Progress,
+) -> Tensor:
+    """What each window's covering takes from the score, `[row, window]`."""
+    target = as_target(target)  # type: ignore[arg-type]
+    count = len(windows)
+    total = len(x) * count
+    with explaining(module), torch.no_grad():
+        whole = target.of(answer(module, x))
+        size = batch or batch_size(module, x[:1], grad=False)
+        size = math.ceil(total / math.ceil(total / size))
+        found = []
+        for begin in range(0, total, size):
+            progress.report("covering windows", begin, total)
+            numbers = torch.arange(begin, min(begin + size, total))
+            rows = numbers // count
+            inputs = x[rows]
+            for copy, number in enumerate(numbers.tolist()):
+                where = windows[number % count]
+                inputs[copy][where] = base[number // count][where]
+            found.append(of_rows(target, answer(module, inputs), rows.to(x.device), begin, total))
+    return whole[:, None] - torch.cat(found).view(len(x), count)
+
+
+def _per_axis(given: Window, x: Tensor, what: str, axes: int) -> tuple[int, ...]:
+    sizes = (given,) * min(axes, x.dim() - 1) if isinstance(given, int) else tuple(given)
+    if not 1 <= len(sizes) < x.dim() or any(size < 1 for size in sizes):
+        raise BadInput(
+            f"The {what} {given!r} does not fit inputs of shape {list(x.shape[1:])}.",
+            hint=f"Give one number of at least 1 for each of the last axes, at most {x.dim() - 1}.",
+        )
+    return sizes
+
+
+def _windows(
+    shape: Sequence[int], sizes: tuple[int, ...], strides: tuple[int, ...]
+) -> list[tuple[slice, ...]]:
+    """Where the windows lie; the last along an axis is cut off by the input's end."""
+    last = shape[len(shape) - len(sizes) :]
+    if len(strides) != len(sizes):
+        raise BadInput(f"The window has {len(sizes)} axes, the stride {len(strides)}.")
+    for length, size, step in zip(last, sizes, strides, strict=True):
+        if size > length:
+            raise BadInput(f"A window of {size} is larger than the input, {length}.", hint="Make it smaller.")
+        if step > size:
+            raise BadInput(
+                f"A stride of {step} skips places that a window of {size} does not cover.",
+                hint="The stride is at most the window.",
+            )
+    starts = [
+        [step * index for index in range(1 + math.ceil((length - size) / step))]
+        for length, size, step in zip(last, sizes, strides, strict=True)
+    ]
+    whole = (slice(None),) * (len(shape) - len(sizes))
+    return [
+        (*whole, *(slice(at, min(at + size, n)) for at, size, n in zip(place, sizes, last, strict=True)))
+        for place in product(*starts)
+    ]

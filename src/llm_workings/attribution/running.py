@@ -1,0 +1,178 @@
+"""How a network is run to be explained: unchanged, in evaluation mode, in batches that fit.
+
+A network here is any `nn.Module` from `[row, ...]` to class scores. Nothing in it is rewritten: what differs
+during an explanation (evaluation mode, weights that ask for no gradient, activations that do not write over
+their input) is put back afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from llm_workings.core.devices import free_memory
+from llm_workings.core.errors import BadInput, BadShape, NotSupported, unknown
+
+from .targets import Target
+
+CACHE = 16 * 2**20  # bytes of one batch's activations on a CPU: more falls out of its cache, and is slower
+LARGEST = 256
+
+
+@contextmanager
+def explaining(module: nn.Module) -> Iterator[None]:
+    """Inside: evaluation mode, no gradients of weights, no in-place activations (`nn.ReLU(inplace=True)`).
+
+    An activation that writes over its input would change what a layer before it is remembered to have given.
+    """
+    modes = {part: part.training for part in module.modules()}
+    inplace = [part for part in modes if getattr(part, "inplace", False) is True]
+    asking = [weight for weight in module.parameters() if weight.requires_grad]
+    module.eval()
+    for part in inplace:
+        part.inplace = False  # type: ignore[assignment]
+    for weight in asking:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+        for part in inplace:
+            part.inplace = True  # type: ignore[assignment]
+        for weight in asking:
+            weight.requires_grad_(True)
+
+
+def check_input(module: nn.Module, x: Tensor) -> Tensor:
+    """The input, out of any graph. Raises `BadInput` for one that cannot be differentiated or is empty."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        shown = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+        raise BadInput(f"The input is {shown}, not of floating-point numbers.", hint="Give x.float().")
+    if x.dim() < 2 or not x.numel():
+        raise BadInput(
+            f"The input has the shape {list(x.shape)}.", hint="The first axis is the row: x[None] for one."
+        )
+    if not bool(x.isfinite().all()):
+        raise BadInput("The input holds a NaN or an infinity.")
+    return x.detach()
+
+
+def answer(module: nn.Module, x: Tensor) -> Tensor:
+    """What the network answers. Raises `BadShape`, with both shapes, where the input does not fit."""
+    try:
+        return module(x)
+    except RuntimeError as error:
+        if any(word in str(error) for word in ("shape", "size", "channels", "dimension")):
+            raise BadShape(
+                f"The network cannot read an input of shape {list(x.shape)}: {str(error).splitlines()[0]}",
+                hint="The first axis is the row, then channels, height and width.",
+            ) from error
+        raise
+
+
+def scores_of(
+    module: nn.Module, x: Tensor, target: Target, *, batch: int | None = None, rows: Tensor | None = None
+) -> Tensor:
+    """The target of many inputs, `[row]`, in batches."""
+    size = batch or batch_size(module, x[:1], grad=False)
+    found = []
+    with torch.no_grad():
+        for at in range(0, len(x), size):
+            part = None if rows is None else rows[at : at + size]
+            found.append(of_rows(target, answer(module, x[at : at + size]), part, at, len(x)))
+    return torch.cat(found)
+
+
+def of_rows(target: Target, scores: Tensor, rows: Tensor | None, at: int, total: int) -> Tensor:
+    """The target's value of a batch that begins at row `at` of `total`."""
+    if rows is None and len(scores) != total:
+        rows = torch.arange(at, at + len(scores), device=scores.device)
+    return target.of(scores, rows)
+
+
+def gradient(
+    module: nn.Module, x: Tensor, target: Target, rows: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """d target / d input, in the input's shape, and the target, `[row]`; zeros where it does not depend."""
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        value = target.of(answer(module, leaf.clone()), rows)  # a clone: a first layer may write in place
+        if not value.requires_grad:
+            return torch.zeros_like(x), value.detach()
+        (slope,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
+    return torch.zeros_like(x) if slope is None else slope, value.detach()
+
+
+def batch_size(module: nn.Module, row: Tensor, *, grad: bool = True) -> int:
+    """How many rows to run at once: on a CPU what its cache holds, on a GPU what its memory does.
+
+    One row is run, and what its layers give is added up. Larger batches are no faster once a layer's own
+    arithmetic, and not the calls, takes the time.
+    """
+    total = 0
+
+    def count(part: nn.Module, given: object, result: object) -> None:
+        nonlocal total
+        if isinstance(result, Tensor):
+            total += result.numel() * result.element_size()
+
+    leaves = [part for part in module.modules() if next(part.children(), None) is None]
+    handles = [part.register_forward_hook(count) for part in leaves]
+    try:
+        with torch.no_grad():
+            answer(module, row)
+    finally:
+        for handle in handles:
+            handle.remove()
+    total = max(total, 8 * row.numel() * row.element_size())
+    if row.device.type == "cpu":
+        return max(1, min(LARGEST, CACHE // total))
+    return max(1, min(16 * LARGEST, free_memory(row.device) // 4 // (total * (3 if grad else 1))))
+
+
+# --- layers ----------------------------------------------------------------------------------
+def layer_named(module: nn.Module, name: str) -> nn.Module:
+    """The part of a network called `name`. Raises `UnknownName`, suggesting the nearest ones."""
+    known = dict(module.named_modules())
+    known.pop("", None)
+    if name not in known:
+        raise unknown("layer", name, known)
+    return known[name]
+
+
+@contextmanager
+def watching(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """What the named layers give in the forward that is run inside, by name, within its graph.
+
+    Each goes on as a copy, so that a later in-place operation (`out += x`) does not write over it.
+
+    Raises `NotSupported` for a layer that runs more than once in one forward, or gives no tensor.
+    """
+    seen: dict[str, Tensor] = {}
+
+    def watcher(name: str) -> Callable[[nn.Module, object, object], Tensor]:
+        def watch(part: nn.Module, given: object, result: object) -> Tensor:
+            if not isinstance(result, Tensor):
+                raise NotSupported(f"The layer {name!r} gives {type(result).__name__}, not a tensor.")
+            if name in seen:
+                raise NotSupported(
+                    f"The layer {name!r} runs more than once in one forward, so it has no one map.",
+                    hint="Choose the layer before or after it, or give each use its own module.",
+                )
+            if not result.requires_grad and torch.is_grad_enabled():
+                result = result.detach().requires_grad_()
+            seen[name] = result
+            return result.clone()
+
+        return watch
+
+    handles = [layer_named(module, name).register_forward_hook(watcher(name)) for name in names]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
