@@ -1,4 +1,4 @@
-"""Our sweeps against TransformerLens's `patching` functions: every one it has, same weights, float32 to 1e-4."""
+"""Our sweeps against TransformerLens's `patching` functions: all of them, float32 to 1e-4."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _spread(model: Any) -> Any:
         for name, weight in model.named_parameters():
             size = 0.35 if weight.ndim > 1 else 0.1
             noise = torch.randn_like(weight) * size
-            weight.copy_(1 + noise if "norm" in name or ".ln_" in name and "weight" in name else noise)
+            weight.copy_(1 + noise if "norm" in name or (".ln_" in name and "weight" in name) else noise)
     return model.eval()
 
 

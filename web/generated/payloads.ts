@@ -103,6 +103,72 @@ export interface AttentionRequest {
   ablation?: "zero" | "mean";
 }
 
+/** A term that is of no layer: an embedding, or a bias at the end. */
+export interface Constant {
+  /** `embed`, `pos_embed`, `final_norm.bias`, `unembed.bias` ... */
+  name: string;
+  value: number;
+  /** It enters before the first layer; the others are added after the last. */
+  first: boolean;
+}
+
+/** A logit, or the difference of two, as a sum of what each part writes into it, in logits. Level by level the same sum: attention = heads + attention_bias, a head = sources + value_bias, mlp = neurons + mlp_bias. */
+export interface DirectAttribution {
+  model: ModelCard;
+  tokens: Token[];
+  /** Where the answer is read. */
+  position: number;
+  answer: Token;
+  /** The token whose logit is taken off; None where there is no difference. */
+  wrong: Token | null;
+  /** The model's best answers there, best first; the answer and the wrong one among them. */
+  guesses: Guess[];
+  /** What the model itself says: the logit, or the difference. */
+  logit: number;
+  /** What all terms add up to, in double precision. */
+  total: number;
+  /** How the final norm is treated, with its divisor. */
+  norm: string;
+  /** What the final norm divides by at that position; 1 without a norm. */
+  scale: number;
+  by: "layer" | "part" | "head" | "source" | "neuron";
+  constants: Constant[];
+  /** `[layer]` float64. */
+  attention: NdArray<Float64Array>;
+  /** None for a model that has attention only. */
+  mlp: NdArray<Float64Array> | null;
+  /** `[layer, head]` float64. */
+  heads: NdArray<Float64Array>;
+  /** What the output's bias of each attention adds; None where there is none. */
+  attention_bias: NdArray<Float64Array> | null;
+  /** `[layer, head, source]` float32. pattern * (v W_O . r): what each head moves here from each position up to this one. */
+  sources: NdArray<Float32Array>;
+  /** `[layer, head, source]` float32. The weight with which each head reads each of them. */
+  pattern: NdArray<Float32Array>;
+  /** What the bias of the values adds through each head; None where there is none. */
+  value_bias: NdArray<Float64Array> | null;
+  /** activation * (w_out . r). */
+  neurons: NdArray<Float32Array> | null;
+  activations: NdArray<Float32Array> | null;
+  /** What the output's bias of each MLP adds; None where there is none. */
+  mlp_bias: NdArray<Float64Array> | null;
+}
+
+export interface DirectAttributionRequest {
+  /** The text the model reads. */
+  prompt: string;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** One token, its leading space included. Left out, it is the model's own best guess. */
+  answer?: string | null;
+  /** The token whose logit is taken off the answer's. Left out, nothing is. */
+  wrong?: string | null;
+  /** Where the answer is read, a token of the text from 0. Left out, it is the last one, or the first mask of a masked-language model. */
+  position?: number | null;
+  /** How far: layer (attention and MLP together), part (each attention, each MLP), head (attention by head), source (heads by the token they read) or neuron (MLPs by neuron). */
+  by?: "layer" | "part" | "head" | "source" | "neuron";
+}
+
 /** One head's pattern. */
 export interface Head {
   model: ModelCard;
@@ -545,6 +611,7 @@ export interface Predictions {
 /** What each view answers. */
 export interface Answers {
   attention: Attention;
+  direct_attribution: DirectAttribution;
   head: Head;
   head_row: HeadRow;
   logit_lens: LogitLens;
@@ -554,6 +621,7 @@ export interface Answers {
 /** What each view is asked. */
 export interface Requests {
   attention: AttentionRequest;
+  direct_attribution: DirectAttributionRequest;
   head: HeadRequest;
   head_row: HeadRowRequest;
   logit_lens: LogitLensRequest;
@@ -576,6 +644,25 @@ export const VIEWS = {
       "model": "text",
       "ablate": "json",
       "ablation": "text"
+    }
+  },
+  "direct_attribution": {
+    "title": "Direct attribution",
+    "about": "What each part writes into the answer by itself. The last stream is a sum, x = embed + attention.0 + mlp.0 + attention.1 + ..., and a logit reads it through the final norm and a row w of the unembedding. With the norm's divisor s held at this run's value that reading is linear, so a part that writes y has the share r · y, with r = (norm weight * w) / s, and all shares add up to the logit (Elhage et al. 2021). With a wrong answer, w is the difference of two rows.\n\nThe bars begin at 0 and end at the logit, in the order of the stream or the largest first. Open a layer to see its heads and its MLP, a head to see from which tokens it moved what, an MLP to see its neurons.\n\nWhat this cannot tell you: what a part does by way of later parts. A head that only makes a later head write the answer has no share here. Nor is a share what the answer loses without the part: then the divisor s and everything later would be another. Ablate it to see.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "answer": null,
+      "wrong": null,
+      "position": null,
+      "by": "layer"
+    },
+    "fields": {
+      "prompt": "text",
+      "model": "text",
+      "answer": "text",
+      "wrong": "text",
+      "position": "number",
+      "by": "text"
     }
   },
   "head": {

@@ -10,6 +10,7 @@ const ASKED_INSIDE: Partial<Record<ViewName, readonly string[]>> = {
   attention: ["ablate", "ablation"],
   head: ["ablate", "ablation"],
   head_row: ["ablate", "ablation"],
+  direct_attribution: ["by"],
   logit_lens: ["chosen"],
   network: ["config", "data", "steps", "frames", "sample", "place"], // it was recorded; what its state says is where one looks
 };

@@ -9,7 +9,7 @@ import { visible } from "../parts/tokens";
 const SANS = "IBM Plex Sans, system-ui, sans-serif";
 const MONO = "IBM Plex Mono, ui-monospace, monospace";
 
-function page(width: number, height: number, title: string, body: string, palette: Palette): string {
+export function page(width: number, height: number, title: string, body: string, palette: Palette): string {
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">` +
     `<title>${escape(title)}</title><rect width="100%" height="100%" fill="${palette.paper}"/>` +
@@ -18,7 +18,7 @@ function page(width: number, height: number, title: string, body: string, palett
   );
 }
 
-function text(x: number, y: number, content: string, fill: string, more = ""): string {
+export function text(x: number, y: number, content: string, fill: string, more = ""): string {
   return `<text x="${x}" y="${y}" font-family="${MONO}" font-size="12" fill="${fill}" ${more}>${escape(content)}</text>`;
 }
 
@@ -147,7 +147,7 @@ export function lensCsv(payload: LogitLens): string {
 }
 
 /** A float32 as a spreadsheet reads it: nine digits tell any two apart. */
-function number(value: number): string {
+export function number(value: number): string {
   return String(Number(value.toPrecision(9)));
 }
 

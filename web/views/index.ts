@@ -3,9 +3,10 @@
 import type { Component } from "svelte";
 import type { ViewProps } from "../hosts/contract";
 import Attention from "./Attention.svelte";
+import DirectAttribution from "./DirectAttribution.svelte";
 import Head from "./Head.svelte";
 import LogitLens from "./LogitLens.svelte";
 import Network from "./Network.svelte";
 
 // Each component reads its own payload type; a name and its payload always come together.
-export const views: Record<string, Component<ViewProps<any>>> = { attention: Attention, head: Head, logit_lens: LogitLens, network: Network };
+export const views: Record<string, Component<ViewProps<any>>> = { attention: Attention, direct_attribution: DirectAttribution, head: Head, logit_lens: LogitLens, network: Network };

@@ -16,7 +16,7 @@ from llm_workings.views.lab import Lab
 from llm_workings.views.network import MOST_STEPS
 from llm_workings.views.network_parts import Recording
 
-from . import of_attention, of_logit_lens
+from . import of_attention, of_direct_attribution, of_logit_lens
 from .html import Answer, page
 from .recorder import Recorder
 
@@ -78,6 +78,7 @@ def _network(recorder: Recorder) -> None:
 
 FOLLOWED: dict[str, Callable[[Recorder], None]] = {
     "attention": of_attention.record,
+    "direct_attribution": of_direct_attribution.record,
     "head": of_attention.record_head,
     "logit_lens": of_logit_lens.record,
     "network": _network,

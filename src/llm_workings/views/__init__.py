@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from .attention import attention
 from .contract import View
+from .direct_attribution import direct_attribution
 from .head import head, head_row
 from .logit_lens import logit_lens
 from .network import network
 
-VIEWS: tuple[View, ...] = (attention, head, head_row, logit_lens, network)
+VIEWS: tuple[View, ...] = (attention, direct_attribution, head, head_row, logit_lens, network)
 REGISTRY: dict[str, View] = {view.name: view for view in VIEWS}
