@@ -151,7 +151,7 @@ def entries() -> list[Entry]:
     in_cache = [entry for name, folder in cached.items() if (entry := _cached(name, folder))]
     known = {entry.name for entry in in_cache}
     return [
-        *(_wheel(name, model) for name, model in WHEELS.items()),
+        *(wheel_entry(name, model) for name, model in WHEELS.items()),
         *(_toy(toy) for toy in TOYS.values() if toy.path.is_file()),
         *in_cache,
         *(_suggested(name) for name in SUGGESTED if name not in known),
@@ -181,7 +181,8 @@ def _toy(toy: Toy) -> Entry:
     )
 
 
-def _wheel(name: str, model: WheelModel) -> Entry:
+def wheel_entry(name: str, model: WheelModel) -> Entry:
+    """A model inside a wheel, as a list of models shows it."""
     here = model.wheel.is_here()
     return Entry(
         name=name,
