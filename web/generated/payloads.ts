@@ -567,6 +567,183 @@ export interface NetworkRequest {
   place?: string | null;
 }
 
+/** One neuron, by layer and index in it, both from 0. */
+export interface NeuronRef {
+  layer: number;
+  neuron: number;
+}
+
+/** The neurons that come first on a text, in order. */
+export interface NeuronListing {
+  sort: "share" | "writes" | "activation" | "z";
+  /** Of which layer they are; None for all. */
+  layer: number | null;
+  /** Where their sizes are read; None for where they are largest. */
+  position: number | null;
+  neurons: NeuronRef[];
+  /** `[neuron, position]` float32. Their activations (mlp_post) along the text. */
+  history: NdArray<Float32Array>;
+  /** `[neuron]` float32. Of each, its share of the answer's logit; NaN where there is none. */
+  share: NdArray<Float32Array>;
+  /** `[neuron]` float32. Of each, |activation| times the length of its output row. */
+  write: NdArray<Float32Array>;
+  /** `[neuron]` float32. Of each, how far its activation is from its mean over the built-in corpus, in standard deviations; NaN where the layer's corpus was not read. */
+  z: NdArray<Float32Array>;
+  /** The layers whose built-in corpus was read, which `z` needs. */
+  scanned: number[];
+  /** Whether the first token is left out of the ranking by size: what stands there is of another kind. */
+  first_left_out: boolean;
+}
+
+/** What each MLP writes at each token, and the neurons that matter. */
+export interface Mlp {
+  model: ModelCard;
+  tokens: Token[];
+  /** Neurons in a layer. */
+  width: number;
+  /** `[layer, position]` float32. |mlp_out|: the length of what the MLP adds to the stream. */
+  norms: NdArray<Float32Array>;
+  /** `[layer, position]` float32. |mlp_out| over the length of the stream that it is added to. */
+  relative: NdArray<Float32Array>;
+  /** `[layer]` float32. What each MLP adds to the answer's logit by itself; NaN where that is no sum (`why_no_share`). */
+  shares: NdArray<Float32Array>;
+  answer_position: number | null;
+  answer: Token | null;
+  /** If given, everything said of the answer's logit is of its difference to this one's. */
+  wrong: Token | null;
+  /** The answer's logit, or its difference to the wrong one's. */
+  logit: number | null;
+  /** The model's best answers. */
+  guesses: Guess[];
+  /** Why a neuron has no direct share of the answer in this model; empty where it has one. */
+  why_no_share: string;
+  /** The neurons that come first. */
+  listing: NeuronListing;
+}
+
+export interface MlpRequest {
+  /** The text the model reads. */
+  prompt: string;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** One token, its leading space included, whose logit is followed. Left out, the model's own best answer. */
+  answer?: string | null;
+  /** One token whose logit is taken off the answer's. Left out, none is. */
+  wrong?: string | null;
+  /** share: of the answer's logit; writes: the size of what it writes into the stream; activation: how far from 0; z: how far from its mean over a corpus, in its standard deviations (layers whose corpus was read). */
+  sort?: "share" | "writes" | "activation" | "z";
+  /** Only neurons of this layer; left out, of all. */
+  layer?: number | null;
+  /** Where a neuron's size is read; left out, where it is largest. Shares are always read at the answer. */
+  position?: number | null;
+}
+
+export interface MlpNeuronsRequest {
+  /** The text the model reads. */
+  prompt: string;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** One token, its leading space included, whose logit is followed. Left out, the model's own best answer. */
+  answer?: string | null;
+  /** One token whose logit is taken off the answer's. Left out, none is. */
+  wrong?: string | null;
+  /** share: of the answer's logit; writes: the size of what it writes into the stream; activation: how far from 0; z: how far from its mean over a corpus, in its standard deviations (layers whose corpus was read). */
+  sort?: "share" | "writes" | "activation" | "z";
+  /** Only neurons of this layer; left out, of all. */
+  layer?: number | null;
+  /** Where a neuron's size is read; left out, where it is largest. Shares are always read at the answer. */
+  position?: number | null;
+}
+
+/** The tokens at both ends of a direction, with their scores; the furthest first. */
+export interface VocabularyTerms {
+  /** `gate`, `in` or `out`. */
+  name: string;
+  top: Token[];
+  /** `[term]` float32. */
+  top_scores: NdArray<Float32Array>;
+  bottom: Token[];
+  /** `[term]` float32. */
+  bottom_scores: NdArray<Float32Array>;
+  /** The standard deviation of the scores of all tokens. */
+  spread: number;
+}
+
+/** Another neuron, and the cosine of the two output rows. */
+export interface Alike {
+  neuron: NeuronRef;
+  cosine: number;
+}
+
+/** The answer when the neuron's activation is held at one value at every token. */
+export interface Without {
+  /** `zero`, or `mean`: its mean over this text, the first token left out. */
+  how: string;
+  /** What the activation is held at. */
+  value: number;
+  /** The answer's logit (or its difference to the wrong one's), without the neuron. */
+  logit: number;
+  /** That, less what it is with the neuron. */
+  change: number;
+  /** KL(with || without) of the answers, in nats. */
+  divergence: number;
+  /** The best answers without it, and how the one that is followed stands. */
+  guesses: Guess[];
+}
+
+/** One neuron on this text, and what its weights say in terms of the vocabulary. */
+export interface Neuron {
+  model: ModelCard;
+  tokens: Token[];
+  layer: number;
+  neuron: number;
+  /** Neurons in its layer. */
+  width: number;
+  /** The activation function. */
+  activation: string;
+  /** Whether the activation function's output is multiplied with a second reading of the input. */
+  gated: boolean;
+  /** `[position]` float32. Before the activation function: the gate, in a gated MLP. */
+  pre: NdArray<Float32Array>;
+  /** What the gate multiplies; None where nothing is gated. */
+  linear: NdArray<Float32Array> | null;
+  /** `[position]` float32. The activation: what its output row is multiplied with. */
+  post: NdArray<Float32Array>;
+  /** Its input rows in terms of the embedding: `gate` and `in`, or `in` alone. */
+  reads: VocabularyTerms[];
+  /** Its output row in terms of the unembedding; None where the head is not linear in the stream. */
+  writes: VocabularyTerms | null;
+  /** The length of its output row. */
+  write_length: number;
+  /** The neurons of all layers whose output rows point most the same or the opposite way. */
+  alike: Alike[];
+  answer_position: number | null;
+  answer: Token | null;
+  wrong: Token | null;
+  logit: number | null;
+  guesses: Guess[];
+  /** What it adds to the answer's logit by itself; None where that is no sum (`why_no_share`). */
+  share: number | null;
+  why_no_share: string;
+  /** The answer without it: zero, then mean; empty for a model that answers nothing here. */
+  without: Without[];
+}
+
+export interface NeuronRequest {
+  /** The text the model reads. */
+  prompt: string;
+  /** A block of the model, from 0. */
+  layer: number;
+  /** A neuron of that layer's MLP, from 0. */
+  neuron: number;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** One token, its leading space included, whose logit is followed. Left out, the model's own best answer. */
+  answer?: string | null;
+  /** One token whose logit is taken off the answer's. Left out, none is. */
+  wrong?: string | null;
+}
+
 /** Many networks trained together: one a cell, so far. */
 export interface SweepGrid {
   /** The setting that differs from row to row, such as learning_rate; "seed" compares seeds. */
@@ -616,6 +793,9 @@ export interface Answers {
   head_row: HeadRow;
   logit_lens: LogitLens;
   network: Recording;
+  mlp: Mlp;
+  mlp_neurons: NeuronListing;
+  neuron: Neuron;
 }
 
 /** What each view is asked. */
@@ -626,6 +806,9 @@ export interface Requests {
   head_row: HeadRowRequest;
   logit_lens: LogitLensRequest;
   network: NetworkRequest;
+  mlp: MlpRequest;
+  mlp_neurons: MlpNeuronsRequest;
+  neuron: NeuronRequest;
 }
 
 /** Every view: its title, the text beside its picture, what a request leaves out, and how an
@@ -780,6 +963,65 @@ export const VIEWS = {
       "frames": "number",
       "sample": "number",
       "place": "text"
+    }
+  },
+  "mlp": {
+    "title": "MLP neurons",
+    "about": "What the MLPs do with this text. Each row of the grid is a layer, each column a token: how long what the MLP adds is, beside the stream it is added to, |mlp_out| / |stream|. Under it are the neurons that matter, each with its activation a(i) along the text; the MLP's output is the sum over its neurons of a · w_out, and a bias.\n\nA neuron's direct share of the answer's logit is a · (w_out · r), with r the unembedding row of the answer read back through the final norm, whose divisor is held at this run's value. The shares of all neurons, heads, embeddings and biases add up to the logit.\n\nWhat this cannot tell you: a share is the direct path only. A neuron that later layers read may have no share and matter, and one with a share may be made up for by others when it is gone: open it and ablate it. Activations of different layers are not on one scale.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "answer": null,
+      "wrong": null,
+      "sort": "share",
+      "layer": null,
+      "position": null
+    },
+    "fields": {
+      "prompt": "text",
+      "model": "text",
+      "answer": "text",
+      "wrong": "text",
+      "sort": "text",
+      "layer": "number",
+      "position": "number"
+    }
+  },
+  "mlp_neurons": {
+    "title": "The neurons that come first",
+    "about": "The neurons of one layer or of all, by their direct share of the answer's logit, a · (w_out · r), by the size of what they write, |a| · |w_out|, by |a| itself, or by (a - mean) / standard deviation over a corpus, where the activation a is the largest on the text or that at one position.\n\nWhat this cannot tell you: that a neuron comes first does not say that it matters; ablate it.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "answer": null,
+      "wrong": null,
+      "sort": "share",
+      "layer": null,
+      "position": null
+    },
+    "fields": {
+      "prompt": "text",
+      "model": "text",
+      "answer": "text",
+      "wrong": "text",
+      "sort": "text",
+      "layer": "number",
+      "position": "number"
+    }
+  },
+  "neuron": {
+    "title": "A neuron",
+    "about": "One neuron of an MLP. Its activation at a token is a = f(w_in · x), or in a gated MLP a = f(w_gate · x) · (w_in · x), with x the normed stream there; it writes a · w_out. What it reads is said by the tokens whose embeddings E[t], times the norm's weight g, its input rows like most and least, (g · w_in) · E[t]; what it writes by W_U[t] · (g_final · w_out). The norms' divisors, which differ from token to token, are left out.\n\nWithout it: its activation is held at 0, or at its mean over this text, at every token, and the layers above are run again.\n\nWhat this cannot tell you: above the first layers the stream is not the embedding, so what the input rows say of it is a hint. A neuron is seldom a unit of meaning: most take part in several things, and most things take several neurons.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "answer": null,
+      "wrong": null
+    },
+    "fields": {
+      "prompt": "text",
+      "layer": "number",
+      "neuron": "number",
+      "model": "text",
+      "answer": "text",
+      "wrong": "text"
     }
   }
 } as const;

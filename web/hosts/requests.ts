@@ -12,6 +12,8 @@ const ASKED_INSIDE: Partial<Record<ViewName, readonly string[]>> = {
   head_row: ["ablate", "ablation"],
   direct_attribution: ["by"],
   logit_lens: ["chosen"],
+  mlp: ["sort", "layer", "position"],
+  neuron: ["layer", "neuron"],
   network: ["config", "data", "steps", "frames", "sample", "place"], // it was recorded; what its state says is where one looks
 };
 

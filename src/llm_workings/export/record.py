@@ -16,7 +16,7 @@ from llm_workings.views.lab import Lab
 from llm_workings.views.network import MOST_STEPS
 from llm_workings.views.network_parts import Recording
 
-from . import of_attention, of_direct_attribution, of_logit_lens
+from . import of_attention, of_direct_attribution, of_logit_lens, of_mlp
 from .html import Answer, page
 from .recorder import Recorder
 
@@ -81,6 +81,7 @@ FOLLOWED: dict[str, Callable[[Recorder], None]] = {
     "direct_attribution": of_direct_attribution.record,
     "head": of_attention.record_head,
     "logit_lens": of_logit_lens.record,
+    "mlp": of_mlp.record,
     "network": _network,
 }
 """What a reader may open next, by the view that the file shows."""

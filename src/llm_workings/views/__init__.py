@@ -7,7 +7,19 @@ from .contract import View
 from .direct_attribution import direct_attribution
 from .head import head, head_row
 from .logit_lens import logit_lens
+from .mlp import mlp, mlp_neurons
 from .network import network
+from .neuron import neuron
 
-VIEWS: tuple[View, ...] = (attention, direct_attribution, head, head_row, logit_lens, network)
+VIEWS: tuple[View, ...] = (
+    attention,
+    direct_attribution,
+    head,
+    head_row,
+    logit_lens,
+    network,
+    mlp,
+    mlp_neurons,
+    neuron,
+)
 REGISTRY: dict[str, View] = {view.name: view for view in VIEWS}

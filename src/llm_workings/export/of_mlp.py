@@ -1,0 +1,46 @@
+"""What a file of the MLP view carries besides it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from llm_workings.core.wire import pack
+from llm_workings.views.mlp import Mlp, NeuronListing
+
+from .recorder import Recorder
+
+
+def record(recorder: Recorder) -> None:
+    """The list as it is sorted and chosen, the pinned neuron, and the neurons of the list that fit."""
+    first = recorder.first
+    assert isinstance(first, Mlp)
+    followed: dict[str, Any] = {}  # said as the page says it
+    best = first.guesses[0].token.id if first.guesses else None
+    followed["answer"] = first.answer.text if first.answer and first.answer.id != best else None
+    followed["wrong"] = first.wrong.text if first.wrong else None
+    state, listing = recorder.state, first.listing
+    chosen = {
+        "sort": state.get("sort", listing.sort),
+        "layer": _index(state.get("layer"), listing.layer),
+        "position": _index(state.get("position"), listing.position),
+    }
+    shown = recorder.record("mlp_neurons", {**followed, **chosen})
+    assert isinstance(shown, NeuronListing)
+    pinned = re.fullmatch(r"(\d+)\.(\d+)", state.get("neuron", ""))
+    wanted = [(int(pinned[1]), int(pinned[2]))] if pinned else []
+    wanted += [(ref.layer, ref.neuron) for ref in shown.neurons]
+    held = 0
+    for number, (layer, neuron) in enumerate(dict.fromkeys(wanted)):
+        recorder.lab.progress.report("recording neurons", number, len(wanted))
+        held += len(pack(recorder.record("neuron", {**followed, "layer": layer, "neuron": neuron})))
+        if held > recorder.bound:
+            break
+    recorder.left_out.append(
+        "Neurons that are not in the list, and lists of other layers or sorted another way: each is a "
+        "reading by the model."
+    )
+
+
+def _index(text: str | None, otherwise: int | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else otherwise
