@@ -1,0 +1,1 @@
+"""Inputs made to please: what a unit answers to most, found by climbing its gradient."""
