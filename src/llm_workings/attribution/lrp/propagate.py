@@ -1,0 +1,339 @@
+"""LRP through a network as it is written: operations are met as they are called, no module is changed.
+
+Relevance is carried where autograd carries gradients: each operation is replaced by one with the same answer
+whose "derivative" hands relevance on. So a layer's relevance is the gradient at its answer, and reshaping,
+concatenating, dropping out and winner-take-all max pooling need no rule of their own.
+
+LRP is, by the LXT authors' README, patented and free for personal and scientific use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from llm_workings.attribution.intercept import (
+    ACTIVATIONS,
+    ADDITIONS,
+    ADDITIONS_IN_PLACE,
+    AVERAGE_POOLS,
+    PRODUCTS,
+    SOFTMAX,
+    Handler,
+    Intercept,
+    each,
+)
+from llm_workings.attribution.result import Attribution, warnings_of
+from llm_workings.attribution.running import answer, check_input, explaining, layer_named, watching
+from llm_workings.attribution.targets import AnyTarget, as_target
+from llm_workings.core.errors import NotSupported
+
+from .composites import Composite, Kind, as_composite
+from .rules import Layer, Rule, divided
+
+SILENT = "The relevance is zero everywhere: the score is zero, or none of its relevance arrives."
+CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
+TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
+MEANS = (torch.mean, Tensor.mean)
+REFUSED = (
+    *SOFTMAX,
+    *(F.layer_norm, F.group_norm, F.instance_norm, F.scaled_dot_product_attention),
+    *(torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, torch.einsum),
+)
+
+
+def lrp(
+    module: nn.Module,
+    x: Tensor,
+    target: AnyTarget,
+    composite: str | Rule | Composite = "EpsilonPlus",
+) -> Attribution:
+    """The score's relevance, handed back to the input by the rules of a composite (Bach et al. 2015).
+
+    It starts as scores · ∂target/∂scores, which for a logit or a difference of two adds up to the target;
+    `expected` is that sum. What arrives is less by what the rules gave to biases and stabilizers: `error`.
+
+    Args:
+        composite: a name of `composites.COMPOSITES`, a `Composite`, or one `Rule` for all layers.
+
+    Raises:
+        NotSupported: an operation that these rules do not cover (attention, LayerNorm, softmax).
+        UnknownName: no composite, or no layer of that name.
+    """
+    return relevances(module, x, target, composite)[""]
+
+
+def relevances(
+    module: nn.Module,
+    x: Tensor,
+    target: AnyTarget,
+    composite: str | Rule | Composite = "EpsilonPlus",
+    layers: Sequence[str] = (),
+) -> dict[str, Attribution]:
+    """The relevance of the input (under "") and of the named layers' answers, in one pass; see `lrp`."""
+    x, target, composite = check_input(module, x), as_target(target), as_composite(composite)
+    for name in composite.named:
+        layer_named(module, name)
+    pass_back = _Propagation(composite)
+    with explaining(module), torch.enable_grad(), watching(module, layers) as seen:
+        leaf = x.detach().requires_grad_()
+        with pass_back.names(module), Intercept(pass_back.table):
+            scores = answer(module, leaf.clone())
+        start, score = _start(scores, target)
+        places = [leaf, *(seen[name] for name in layers)]
+        found: Sequence[Tensor | None] = [None] * len(places)
+        if scores.requires_grad:
+            found = torch.autograd.grad(scores, places, start, allow_unused=True)
+    expected = start.flatten(1).sum(1)
+    notes: tuple[str, ...] = ()
+    if target.kind in ("probability", "function"):
+        notes = ("Relevance starts as scores times the target's slope, which need not add up to the target.",)
+    result = {}
+    for name, place, part in zip(("", *layers), places, found, strict=True):
+        value = torch.zeros_like(place) if part is None else part
+        silent = () if bool(value.any()) else (SILENT,)
+        own = (*warnings_of(x), *silent, *notes)
+        result[name] = Attribution(value.detach(), score, f"LRP {composite.name}", expected, own)
+    return result
+
+
+def _start(scores: Tensor, target: Any) -> tuple[Tensor, Tensor]:
+    """Where relevance starts, scores · ∂target/∂scores, and the target."""
+    with torch.enable_grad():
+        leaf = scores.detach().requires_grad_()
+        value = target.of(leaf)
+        slope = torch.autograd.grad(value.sum(), leaf)[0] if value.requires_grad else torch.zeros_like(leaf)
+    return (leaf * slope).detach(), value.detach()
+
+
+class _Propagation:
+    """The operations' replacements for one forward under one composite."""
+
+    def __init__(self, composite: Composite):
+        self.composite = composite
+        self.first_is_ahead = True
+        self.layers: list[Layer] = []
+        self.within: list[str] = []
+        self.table: dict[Callable, Handler] = {
+            **each(CONVOLUTIONS, self.convolution),
+            **each(TRANSPOSED, self.transposed),
+            F.linear: self.linear,
+            **each(ACTIVATIONS, _pass),
+            F.batch_norm: _batch_norm,
+            **each((*AVERAGE_POOLS, *MEANS), self.pooled),
+            **each(ADDITIONS, self.added),
+            **each(ADDITIONS_IN_PLACE, self.added_in_place),
+            **each(PRODUCTS, _halved),
+            **each(REFUSED, _refused),
+            Tensor.clone: _cloned,
+        }
+
+    @contextmanager
+    def names(self, module: nn.Module) -> Iterator[None]:
+        """Inside, know which of the layers with a rule of their own is running."""
+        handles = []
+        for name in self.composite.named:
+            part = module.get_submodule(name)
+            handles.append(part.register_forward_pre_hook(lambda *_, name=name: self.within.append(name)))
+            handles.append(part.register_forward_hook(lambda *_: self.within.pop() and None))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def convolution(self, function: Any, x: Tensor, weight: Tensor, *args: Any, **more: Any) -> Tensor:
+        grouped = weight.shape[1] != x.shape[1]
+        return self._linear("convolution", function, x, weight, args, more, fused=None if grouped else 1)
+
+    def transposed(self, function: Any, x: Tensor, weight: Tensor, *args: Any, **more: Any) -> Tensor:
+        return self._linear("convolution", function, x, weight, args, more, outputs=1)
+
+    def linear(self, function: Any, x: Tensor, weight: Tensor, *args: Any, **more: Any) -> Tensor:
+        return self._linear("linear", function, x, weight, args, more, fused=-1)
+
+    def _linear(
+        self,
+        kind: Kind,
+        function: Any,
+        x: Tensor,
+        weight: Tensor,
+        args: tuple,
+        more: dict[str, Any],
+        *,
+        fused: int | None = None,
+        outputs: int = 0,
+    ) -> Tensor:
+        """`fused`: see `Layer`; `outputs`: the weight's axis of the layer's outputs, for a batch norm."""
+        bias = args[0] if args else more.pop("bias", None)
+        args = args[1:]
+        if not x.requires_grad:
+            return function(x, weight, bias, *args, **more)
+        is_first = self.first_is_ahead and kind in self.composite.first_of
+        self.first_is_ahead &= not is_first
+        rule = self.composite.rule(kind, self.within[-1] if self.within else "", is_first)
+
+        def run(given: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
+            return function(given, w, b, *args, **more)
+
+        layer = Layer(run, x, weight, bias, keep=rule.keeps_graph, fused=fused)
+        self.layers.append(layer)
+        result = _Shared.apply(x, layer, rule)
+        result.lrp_layer = (layer, outputs)  # for a batch norm that reads it
+        return result
+
+    def pooled(self, function: Any, x: Tensor, *args: Any, **more: Any) -> Tensor:
+        if not x.requires_grad:
+            return function(x, *args, **more)
+        layer = Layer(lambda given, w, b: function(given, *args, **more), x, None, None, keep=True)
+        self.layers.append(layer)
+        return _Shared.apply(x, layer, self.composite.sums)
+
+    def added(self, function: Any, left: Any, right: Any, **more: Any) -> Any:
+        tensors = [part for part in (left, right) if isinstance(part, Tensor) and part.requires_grad]
+        if not tensors:
+            return function(left, right, **more)
+        if more.get("alpha", 1) != 1 or more.get("out") is not None:
+            raise NotSupported("LRP does not cover an addition with alpha or out.")
+        a, b = (part if isinstance(part, Tensor) else tensors[0].new_tensor(part) for part in (left, right))
+        return _Added.apply(a, b, self.composite.sums.epsilon, False)
+
+    def added_in_place(self, function: Any, left: Tensor, right: Any, **more: Any) -> Any:
+        if not (left.requires_grad or (isinstance(right, Tensor) and right.requires_grad)):
+            return function(left, right, **more)
+        for layer in self.layers:  # what a layer answered must still be known when relevance comes back
+            if layer.answer.data_ptr() == left.data_ptr():
+                layer.answer = layer.answer.clone()
+        if more.get("alpha", 1) != 1:
+            raise NotSupported("LRP does not cover an addition with alpha.")
+        right = right if isinstance(right, Tensor) else left.new_tensor(right)
+        return _Added.apply(left, right, self.composite.sums.epsilon, True)
+
+
+class _Shared(torch.autograd.Function):
+    """A layer's answer; back, its rule."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: Layer, rule: Rule) -> Tensor:
+        ctx.layer, ctx.rule = layer, rule
+        return layer.answer
+
+    @staticmethod
+    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.rule.relevance(ctx.layer, relevance), None, None
+
+
+class _Passed(torch.autograd.Function):
+    """An elementwise function; back, relevance as it is: all of a unit's relevance is its input's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        return function(x)
+
+    @staticmethod
+    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None]:
+        return relevance, None
+
+
+class _Added(torch.autograd.Function):
+    """left + right; back, each its share, left / (left + right)."""
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor, stabilizer: float, in_place: bool) -> Tensor:
+        before = left.clone() if in_place else left
+        total = left.add_(right) if in_place else left + right
+        if in_place:
+            ctx.mark_dirty(left)
+        ctx.save_for_backward(before, right, total.clone() if in_place else total)
+        ctx.stabilizer = stabilizer
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        left, right, total = ctx.saved_tensors
+        quotient = divided(relevance, total, ctx.stabilizer)
+        return (
+            (quotient * left).sum_to_size(left.shape),
+            (quotient * right).sum_to_size(right.shape),
+            None,
+            None,
+        )
+
+
+class _Halved(torch.autograd.Function):
+    """left · right; back, half to each, the uniform rule (Achtibat et al. 2024, arXiv 2402.05602)."""
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
+        ctx.shapes = left.shape, right.shape
+        return left * right
+
+    @staticmethod
+    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, Tensor]:
+        left, right = ctx.shapes
+        half = relevance / 2
+        return half.sum_to_size(left), half.sum_to_size(right)
+
+
+def _pass(function: Any, x: Any, *args: Any, **more: Any) -> Any:
+    more.pop("inplace", None)
+    if function is not F.hardtanh:  # whose third argument is a bound
+        args = tuple(arg for arg in args if not isinstance(arg, bool))
+    if not x.requires_grad:
+        return function(x, *args, **more)
+    return _Passed.apply(x, lambda given: function(given, *args, **more))
+
+
+def _batch_norm(
+    function: Any,
+    x: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Behind a linear layer a batch norm is a part of it; elsewhere relevance passes it as it is."""
+
+    def normed(given: Tensor) -> Tensor:
+        result = function(given, mean, variance, weight, bias, training, momentum, eps)
+        layer, axis = getattr(x, "lrp_layer", (None, 0))
+        if layer is not None and layer.scale is None:
+            scale = (variance + eps).rsqrt() * (1 if weight is None else weight)
+            layer.merge(scale, (0 if bias is None else bias) - mean * scale, result, axis)
+        return result
+
+    return _Passed.apply(x, normed) if x.requires_grad else normed(x)
+
+
+def _halved(function: Any, left: Any, right: Any, **more: Any) -> Any:
+    if isinstance(left, Tensor) and isinstance(right, Tensor) and left.requires_grad and right.requires_grad:
+        return _Halved.apply(left, right)
+    x = left if isinstance(left, Tensor) and left.requires_grad else right
+    constant = right if x is left else left
+    if not x.requires_grad or (isinstance(constant, Tensor) and constant.dim() > x.dim()):
+        return function(left, right, **more)
+    return _Passed.apply(x, lambda given: given * constant)  # all relevance is that of what varies
+
+
+def _cloned(function: Any, x: Tensor, *args: Any, **more: Any) -> Tensor:
+    result = function(x, *args, **more)
+    if hasattr(x, "lrp_layer"):
+        result.lrp_layer = x.lrp_layer
+    return result
+
+
+def _refused(function: Any, *args: Any, **more: Any) -> Any:
+    if not any(isinstance(part, Tensor) and part.requires_grad for part in args):
+        return function(*args, **more)
+    raise NotSupported(
+        f"The network calls {function.__name__}, which LRP's rules for convolutional nets do not cover.",
+        hint="Leave out a softmax at the end and explain the logit; for transformers see attribution.tokens.",
+    )

@@ -1,0 +1,297 @@
+"""The rules of LRP: how a linear layer's relevance is shared among its inputs.
+
+A layer answers z_k = Σ_j x_j w_jk + b_k and has the relevance R_k. Each rule is a choice of the shares in
+R_j = Σ_k share_jk · R_k. All of them are one product forward, a quotient, and one product back, so autograd
+does the second: Σ_k w_jk s_k is the gradient of Σ_k s_k z_k.
+
+x⁺ = max(x, 0), x⁻ = min(x, 0), likewise for weights and biases. A denominator is kept away from zero by a
+stabilizer of its own sign, z + ε·sign(z) with sign(0) = 1. What goes to a bias is lost to the inputs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llm_workings.core.errors import BadInput, BadShape
+
+STABILIZER = 1e-6
+Run = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
+Choice = Callable[[Tensor | None], Tensor | None]
+Term = tuple[Tensor, Tensor | None, Tensor | None]
+
+
+class Layer:
+    """One use of a linear layer in a forward: its input, its answer, and how to run it with other weights.
+
+    Args:
+        run: the layer, of (input, weight, bias). A pooling has neither weight nor bias.
+        given: the input, `[row, ...]`.
+        keep: hold the graph of the forward itself, for a rule that needs no other weights.
+        fused: the input's axis of channels, where each is read by every unit (no groups): then products with
+            several inputs can be one; else None.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        given: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        *,
+        keep: bool,
+        fused: int | None = None,
+    ):
+        self.fused = fused
+        self.run, self.weight, self.bias = run, weight, bias
+        self.given = given.detach()
+        self.scale: Tensor | None = None
+        with torch.set_grad_enabled(keep):
+            leaf = self.given.requires_grad_(keep) if keep else self.given
+            answer = run(leaf, weight, bias)
+        self.graph = (leaf, answer) if keep else None
+        self.answer = answer.detach()
+
+    @cached_property
+    def nothing_negative(self) -> bool:
+        """Whether no input is negative, as behind a ReLU: then the products with x⁻ are left out."""
+        return bool(self.given.amin() >= 0)
+
+    def merge(self, scale: Tensor, shift: Tensor, answer: Tensor, axis: int) -> None:
+        """Take a batch norm behind the layer into its weights: y -> scale · y + shift.
+
+        Guillemot et al. 2020 (arXiv 2002.11018).
+        """
+        assert self.weight is not None
+        shape = [1] * self.weight.dim()
+        shape[axis] = -1
+        self.weight = self.weight * scale.view(shape)
+        self.bias = shift if self.bias is None else self.bias * scale + shift
+        self.scale, self.answer = scale, answer.detach()
+
+    def shared(self, relevance: Tensor, stabilizer: float) -> Tensor:
+        """The shares x_j w_jk / z_k, out of the forward's own graph."""
+        assert self.graph is not None
+        leaf, answer = self.graph
+        quotient = divided(relevance, self.answer, stabilizer)
+        if self.scale is not None:
+            quotient = quotient * self.scale.view(1, -1, *[1] * (quotient.dim() - 2))
+        (slope,) = torch.autograd.grad(answer, leaf, quotient)
+        return slope.mul_(self.given)
+
+    def share(self, terms: list[Term], relevance: Tensor, stabilizer: float) -> Tensor:
+        """Σ over terms of x_j w_jk / (Σ over terms of all inputs' x_i w_ik + b_k) · R_k, summed over k."""
+        if self.fused is not None and len(terms) > 1:
+            return self._at_once(terms, relevance, stabilizer)
+        with torch.enable_grad():
+            leaves = [given.detach().requires_grad_() for given, _, _ in terms]
+            total = sum(self.run(leaf, w, b) for leaf, (_, w, b) in zip(leaves, terms, strict=True))
+            assert isinstance(total, Tensor)
+            slopes = torch.autograd.grad(total, leaves, divided(relevance, total.detach(), stabilizer))
+        found = [slope.mul_(given) for slope, (given, _, _) in zip(slopes, terms, strict=True)]
+        return found[0] if len(found) == 1 else torch.stack(found).sum(0)
+
+    def _at_once(self, terms: list[Term], relevance: Tensor, stabilizer: float) -> Tensor:
+        """The same where every unit reads all inputs: the terms side by side, as more channels."""
+        assert self.fused is not None
+        given = torch.cat([x for x, _, _ in terms], self.fused)
+        weight = torch.cat([w for _, w, _ in terms if w is not None], 1)
+        biases = [b for _, _, b in terms if b is not None]
+        bias = torch.stack(biases).sum(0) if biases else None
+        found = self.share([(given, weight, bias)], relevance, stabilizer)
+        return torch.stack(found.chunk(len(terms), self.fused)).sum(0)
+
+
+def divided(relevance: Tensor, z: Tensor, stabilizer: float) -> Tensor:
+    """R / (z + ε sign(z)), and 0 where there is neither (a rule without stabilizer)."""
+    if stabilizer:  # copysign, since a `where` takes longer here than a small convolution
+        return relevance / torch.copysign(z.new_tensor(stabilizer), z).add_(z)
+    return torch.where(z == 0, 0, relevance / torch.where(z == 0, 1, z))
+
+
+class Rule(ABC):
+    """One way to share a layer's relevance among its inputs."""
+
+    keeps_graph = False  # whether the forward's own graph is enough
+
+    @abstractmethod
+    def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
+        """From the relevance of a layer's answer, that of its input."""
+
+
+@dataclass(frozen=True)
+class Epsilon(Rule):
+    """LRP-ε: share = x_j w_jk / (z_k + ε sign z_k) (Bach et al. 2015, doi 10.1371/journal.pone.0130140).
+
+    ε = 0 is LRP-0. A large ε takes relevance away from weak and contradictory shares.
+    """
+
+    epsilon: float = STABILIZER
+    keeps_graph = True
+
+    def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
+        return layer.shared(relevance, self.epsilon)
+
+
+def zero() -> Epsilon:
+    """LRP-0: share = x_j w_jk / z_k (Bach et al. 2015); input x gradient in a ReLU net without biases."""
+    return Epsilon(0.0)
+
+
+@dataclass(frozen=True)
+class ZPlus(Rule):
+    """z⁺: only what pushes up, x⁺w⁺ and x⁻w⁻, shares.
+
+    Bach et al. 2015; Montavon et al. 2017 (arXiv 1512.02479). Behind a ReLU no
+    input is negative, and one product is enough.
+    """
+
+    stabilizer: float = STABILIZER
+
+    def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
+        return layer.share(_rising(layer), relevance, self.stabilizer)
+
+
+@dataclass(frozen=True)
+class AlphaBeta(Rule):
+    """αβ: α times the shares of what pushes up minus β times those of what pushes down, α − β = 1.
+
+    Bach et al. 2015. Raises `BadInput` for other α and β.
+    """
+
+    alpha: float = 2.0
+    beta: float = 1.0
+    stabilizer: float = STABILIZER
+
+    def __post_init__(self) -> None:
+        if self.alpha < 0 or self.beta < 0 or self.alpha - self.beta != 1:
+            raise BadInput(
+                f"alpha {self.alpha:g} and beta {self.beta:g} keep no sum.",
+                hint="alpha - beta is 1 and neither is negative.",
+            )
+
+    def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
+        found = layer.share(_rising(layer), relevance, self.stabilizer) * self.alpha
+        if self.beta:
+            found -= layer.share(_falling(layer), relevance, self.stabilizer) * self.beta
+        return found
+
+
+@dataclass(frozen=True)
+class Gamma(Rule):
+    """γ: weights w + γ w⁺, so that what pushes up counts more (Montavon et al. 2019).
+
+    For inputs of both signs in the general form of Andéol et al. 2021 (arXiv 2110.12108): where z > 0 the
+    shares are those of x⁺(w + γ w⁺) and x⁻(w + γ w⁻), where z < 0 of x⁺(w + γ w⁻) and x⁻(w + γ w⁺).
+    """
+
+    gamma: float = 0.25
+    stabilizer: float = STABILIZER
+
+    def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
+        up, down = partial(_mixed, self.gamma, _positive), partial(_mixed, self.gamma, _negative)
+        found = torch.zeros_like(layer.given)
+        for here, first, second in ((layer.answer > 0, up, down), (layer.answer < 0, down, up)):
+            part = relevance * here
+            if bool(part.any()):  # behind a ReLU there is none where z < 0
+                found += layer.share(_both_signs(layer, first, second), part, self.stabilizer)
+        return found
+
+
+@dataclass(frozen=True)
+class WSquare(Rule):
+    """w²: share = w_jk² / (Σ w_ik² + b_k²), whatever the input is; for a first layer of unbounded inputs.
+
+    Montavon et al. 2017 (arXiv 1512.02479).
+    """
+
+    stabilizer: float = STABILIZER
+
+    def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
+        w, b = (None if part is None else part * part for part in (layer.weight, layer.bias))
+        return layer.share([(torch.ones_like(layer.given), w, b)], relevance, self.stabilizer)
+
+
+@dataclass(frozen=True)
+class Flat(Rule):
+    """Flat: every input that a unit reads has the same share (Lapuschkin et al. 2019); for a first layer."""
+
+    stabilizer: float = STABILIZER
+
+    def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
+        ones = None if layer.weight is None else torch.ones_like(layer.weight)
+        return layer.share([(torch.ones_like(layer.given), ones, None)], relevance, self.stabilizer)
+
+
+@dataclass(frozen=True)
+class ZBox(Rule):
+    """z-box: share of x_j w_jk − low_j w⁺_jk − high_j w⁻_jk, for inputs that lie between low and high.
+
+    Montavon et al. 2017 (arXiv 1512.02479), for pixels.
+
+    Args:
+        low, high: the smallest and largest values that an input can have: numbers, or tensors that fit it
+            (`[1, channel, 1, 1]` for normalized images).
+    """
+
+    low: Any
+    high: Any
+    stabilizer: float = STABILIZER
+
+    def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
+        x, w, b = layer.given, layer.weight, layer.bias
+        low, high = (-_expanded(end, x) for end in (self.low, self.high))
+        terms: list[Term] = [
+            (x, w, b),
+            (low, _positive(w), None if b is None else -b.clamp(min=0)),
+            (high, _negative(w), None if b is None else -b.clamp(max=0)),
+        ]
+        return layer.share(terms, relevance, self.stabilizer)
+
+
+# --- what they are made of -------------------------------------------------------------------
+def _positive(part: Tensor | None) -> Tensor | None:
+    return None if part is None else part.clamp(min=0)
+
+
+def _negative(part: Tensor | None) -> Tensor | None:
+    return None if part is None else part.clamp(max=0)
+
+
+def _mixed(gamma: float, choice: Choice, part: Tensor | None) -> Tensor | None:
+    chosen = choice(part)
+    return None if part is None or chosen is None else part + gamma * chosen
+
+
+def _rising(layer: Layer) -> list[Term]:
+    """What pushes the answer up: x⁺w⁺ + b⁺ and x⁻w⁻."""
+    return _both_signs(layer, _positive, _negative)
+
+
+def _falling(layer: Layer) -> list[Term]:
+    """What pushes it down: x⁺w⁻ + b⁻ and x⁻w⁺."""
+    return _both_signs(layer, _negative, _positive)
+
+
+def _both_signs(layer: Layer, first: Choice, second: Choice) -> list[Term]:
+    """Positive inputs with one choice of weights and biases, negative ones, if any, with the other."""
+    x, w, b = layer.given, layer.weight, layer.bias
+    if layer.nothing_negative:
+        return [(x, first(w), first(b))]
+    return [(x.clamp(min=0), first(w), first(b)), (x.clamp(max=0), second(w), None)]
+
+
+def _expanded(end: Any, x: Tensor) -> Tensor:
+    end = torch.as_tensor(end, dtype=x.dtype, device=x.device)
+    try:
+        return end.expand_as(x)
+    except RuntimeError:
+        raise BadShape(
+            f"A bound of shape {list(end.shape)} does not fit inputs of shape {list(x.shape)}."
+        ) from None
