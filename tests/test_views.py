@@ -281,7 +281,12 @@ def test_a_model_without_a_head_has_no_lens(lab: Lab) -> None:
 
 
 # --- all of them ---------------------------------------------------------------------------------
-REQUESTS = {"attention": {}, "head": {"layer": 1, "head": 0}, "head_row": {"layer": 1, "head": 0, "query": 3}}
+REQUESTS = {
+    "attention": {},
+    "head": {"layer": 1, "head": 0},
+    "head_circuits": {"layer": 1, "head": 0},
+    "head_row": {"layer": 1, "head": 0, "query": 3},
+}
 
 
 def plain(value: Any) -> Any:

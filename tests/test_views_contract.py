@@ -23,6 +23,7 @@ def test_a_request_is_made_from_the_signature() -> None:
         "model": "smollm2-135m",
         "ablate": [],
         "ablation": "zero",
+        "with_scores": False,
     }
     again = REGISTRY["head"].parse({"head": 1, "layer": 2, "prompt": "hi", "ablation": "zero"})
     assert again == request

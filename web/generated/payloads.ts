@@ -73,6 +73,23 @@ export interface Guess {
   rank: number;
 }
 
+/** A second text, and how every head's pattern on the first differs from that on it. */
+export interface OtherText {
+  tokens: Token[];
+  /** `[layer, head, row, column]` uint8. As the first text's. */
+  thumbnails: NdArray<Uint8Array>;
+  /** The model's answer to it, under the same ablation. */
+  answer: Guess[];
+  /** Why there is no difference to show: where the two texts do not align. Empty if they do. */
+  apart: string;
+  /** The positions at which they have different tokens. */
+  differs: number[];
+  /** `[layer, head, row, column]` int8. This text's thumbnail less the other's, 127 for 1; all 0 where the texts do not align. */
+  difference: NdArray<Int8Array>;
+  /** `[layer, head]` float32. Half the sum of |a - a'| over keys, mean over queries: the share of a query's weight that goes elsewhere. 0 where the texts do not align. */
+  moved: NdArray<Float32Array>;
+}
+
 /** The atlas: every head's pattern in small, its scores, and the model's answer. */
 export interface Attention {
   model: ModelCard;
@@ -90,6 +107,8 @@ export interface Attention {
   answer: Guess[];
   /** The same tokens and the unablated best, best first; empty if nothing is ablated. */
   unablated: Guess[];
+  /** The second text, if there is one. */
+  other: OtherText | null;
 }
 
 export interface AttentionRequest {
@@ -101,6 +120,8 @@ export interface AttentionRequest {
   ablate?: HeadRef[];
   /** What a switched-off head's output is replaced by: zero, or its own mean over the text. */
   ablation?: "zero" | "mean";
+  /** Another text to compare with, of the same number of tokens. */
+  corrupted?: string | null;
 }
 
 /** A term that is of no layer: an embedding, or a bias at the end. */
@@ -180,6 +201,10 @@ export interface Head {
   causal: boolean;
   /** `[entry]` float16. Row by row (query by query). Of a causal model it is the lower triangle only: query i has i + 1 entries, n(n + 1)/2 in all. Of a bidirectional model it has all n x n. */
   pattern: NdArray<Float32Array>;
+  /** `[key]` float32. |v W_O| of each key: times its weight, the length of what the head moves from it (Kobayashi et al. 2020, "Attention is not only a weight"). */
+  value_norms: NdArray<Float32Array>;
+  /** `[entry]` float32. q . k / sqrt(d_head), in the order of `pattern`; empty unless they were asked for. */
+  scores: NdArray<Float32Array>;
 }
 
 export interface HeadRequest {
@@ -195,6 +220,8 @@ export interface HeadRequest {
   ablate?: HeadRef[];
   /** What a switched-off head's output is replaced by: zero, or its own mean over the text. */
   ablation?: "zero" | "mean";
+  /** Whether the scores before the softmax are to come with it. */
+  with_scores?: boolean;
 }
 
 /** One query's row, exactly as computed. Keys that a causal query cannot see are left out. */
@@ -206,6 +233,10 @@ export interface HeadRow {
   scores: NdArray<Float32Array>;
   /** `[key]` float32. softmax(scores): sums to 1 to rounding. */
   pattern: NdArray<Float32Array>;
+  /** `[key]` float32. |v W_O| of each key, with the bias of the values, without that of the output. */
+  value_norms: NdArray<Float32Array>;
+  /** `[key]` float32. pattern * value_norms: the length of what the head moves from each key. */
+  weighted: NdArray<Float32Array>;
 }
 
 export interface HeadRowRequest {
@@ -219,6 +250,106 @@ export interface HeadRowRequest {
   query: number;
   /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
   model?: string;
+  /** The heads to switch off while the model reads the text. */
+  ablate?: HeadRef[];
+  /** What a switched-off head's output is replaced by: zero, or its own mean over the text. */
+  ablation?: "zero" | "mean";
+}
+
+/** A token and a number that belongs to it. */
+export interface TokenValue {
+  token: Token;
+  value: number;
+}
+
+/** What the head writes where it looks at one of the text's tokens. */
+export interface Copied {
+  token: Token;
+  /** What it raises most, best first. */
+  promoted: Token[];
+  /** Where the token itself stands among all that the head raises; 0 is the most raised. */
+  rank: number;
+}
+
+/** Whether the head writes for the token that it looks at, over a sample of the vocabulary. */
+export interface CopyingScore {
+  /** The fraction of sampled tokens that are among the `k` tokens raised most where it looks at them. */
+  copied: number;
+  /** The fraction among the `k` lowered most. */
+  suppressed: number;
+  /** Median over the sample of the share of the vocabulary raised more than the token itself. */
+  median: number;
+  k: number;
+  /** k / vocabulary: either fraction for a head that knows nothing of tokens. */
+  chance: number;
+  sample: number;
+  seed: number;
+  /** Whether the sample is the whole vocabulary. */
+  whole: boolean;
+}
+
+/** Which keys the query token prefers by what the two tokens are, without positions or context. */
+export interface LooksFor {
+  query: Token;
+  /** `[token]` float32. Of each of the text's tokens, in the units of the head's scores. */
+  text: NdArray<Float32Array>;
+  /** `[token]` float32. The scores of the run itself, of the keys that the query sees. */
+  seen: NdArray<Float32Array>;
+  /** `[token]` float32. The share of the sample that scores below each of the text's tokens. */
+  above: NdArray<Float32Array>;
+  /** Of the sample, highest first. */
+  most: TokenValue[];
+  /** Of the sample, lowest first. */
+  least: TokenValue[];
+}
+
+/** What one head writes at a position, copies and looks for. */
+export interface HeadCircuits {
+  model: ModelCard;
+  tokens: Token[];
+  layer: number;
+  head: number;
+  key_value_head: number;
+  position: number;
+  /** The tokens whose logit the head raises most at this position, in logits. */
+  promoted: TokenValue[];
+  /** Those it lowers most. */
+  suppressed: TokenValue[];
+  /** How the final norm was treated. */
+  norm: string;
+  answer: Token;
+  wrong: Token | null;
+  /** The answer's logit there (less the wrong one's), as the model said. */
+  logit: number;
+  /** What of it the head writes by itself. */
+  share: number;
+  /** `[key]` float64. That share by the token it came from; adds up to `share`. */
+  by_source: NdArray<Float64Array>;
+  /** What stood for a token in what follows. */
+  reads: "first_mlp" | "embedding";
+  /** Each token that the text has, once, in order. */
+  copies: Copied[];
+  copying: CopyingScore;
+  looks_for: LooksFor;
+}
+
+export interface HeadCircuitsRequest {
+  /** The text the model reads. */
+  prompt: string;
+  /** A block of the model, from 0. */
+  layer: number;
+  /** A head of that layer, from 0. */
+  head: number;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** The query token whose writing is read; by default the last one. */
+  position?: number | null;
+  /** The token whose logit is taken apart; by default the model's own best one there. */
+  answer?: string | null;
+  /** A token whose logit is taken off the answer's. */
+  wrong?: string | null;
+  /** Its embedding with what the first MLP adds to it, or its embedding alone. */
+  reads?: "first_mlp" | "embedding";
   /** The heads to switch off while the model reads the text. */
   ablate?: HeadRef[];
   /** What a switched-off head's output is replaced by: zero, or its own mean over the text. */
@@ -791,6 +922,7 @@ export interface Answers {
   direct_attribution: DirectAttribution;
   head: Head;
   head_row: HeadRow;
+  head_circuits: HeadCircuits;
   logit_lens: LogitLens;
   network: Recording;
   mlp: Mlp;
@@ -804,6 +936,7 @@ export interface Requests {
   direct_attribution: DirectAttributionRequest;
   head: HeadRequest;
   head_row: HeadRowRequest;
+  head_circuits: HeadCircuitsRequest;
   logit_lens: LogitLensRequest;
   network: NetworkRequest;
   mlp: MlpRequest;
@@ -816,17 +949,19 @@ export interface Requests {
 export const VIEWS = {
   "attention": {
     "title": "Attention heads",
-    "about": "Who looks at whom. Each small square is one head's pattern on this text: row i, column j is the weight with which position i reads from position j: the softmax over j of q[i] · k[j] / √d. A row sums to 1. The heads can be sorted by how much they behave like known kinds: previous token, induction, duplicate token, first-token sink, and entropy in nats.\n\nAblating a head replaces its output z by zero, or by its own mean over the positions of this text, and runs the model again: the answer then shows what this head did for it here.\n\nWhat this cannot tell you: a weight says where a head reads, not what it reads, nor whether it matters. A head may look at a token and copy nothing of it, and after an ablation later heads may take over. A score is measured on this text alone; one that rests on few queries is noise.",
+    "about": "Who looks at whom. Each small square is one head's pattern on this text: row i, column j is the weight with which position i reads from position j: the softmax over j of q[i] · k[j] / √d. A row sums to 1. The heads can be sorted by how much they behave like known kinds: previous token, induction, duplicate token, first-token sink, and entropy in nats.\n\nAblating a head replaces its output z by zero, or by its own mean over the positions of this text, and runs the model again: the answer then shows what this head did for it here.\n\nWith a second text of as many tokens, the difference of the two patterns: a − a', and how much of a query's weight goes elsewhere, ½ Σ |a − a'| over keys, on the mean over queries.\n\nWhat this cannot tell you: a weight says where a head reads, not what it reads, nor whether it matters. A head may look at a token and copy nothing of it, and after an ablation later heads may take over. A score is measured on this text alone; one that rests on few queries is noise. A head can look at the same places in two texts and carry different things.",
     "defaults": {
       "model": "smollm2-135m",
       "ablate": [],
-      "ablation": "zero"
+      "ablation": "zero",
+      "corrupted": null
     },
     "fields": {
       "prompt": "text",
       "model": "text",
       "ablate": "json",
-      "ablation": "text"
+      "ablation": "text",
+      "corrupted": "text"
     }
   },
   "direct_attribution": {
@@ -850,11 +985,12 @@ export const VIEWS = {
   },
   "head": {
     "title": "One attention head",
-    "about": "Who looks at whom in this head. Row i, column j is the weight with which position i reads from position j: the softmax over j of q[i] · k[j] / √d. A row sums to 1. In a causal model a position sees itself and those before it. Weights are shown to about three digits (half precision); inspecting a row gives them exactly, with the scores before the softmax.\n\nWhat this cannot tell you: what is read, and whether it matters. The head moves W_V W_O of what it looks at, which may be nothing; ablate it to see what changes.",
+    "about": "Who looks at whom in this head. Row i, column j is the weight with which position i reads from position j: the softmax over j of q[i] · k[j] / √d. A row sums to 1. In a causal model a position sees itself and those before it. Weights are shown to about three digits (half precision); inspecting a row gives them exactly, with the scores before the softmax.\n\nThe picture can show instead the raw scores, or the weight times |v[j] W_O|, the length of what is moved from j to i (Kobayashi et al. 2020): a head that rests looks at a token with a short value.\n\nWhat this cannot tell you: what is read, and whether it matters. The head moves v W_O of what it looks at, which may be nothing; a long vector may point where nothing reads, and two may cancel. A raw score means something only beside the others of its row. Ablate the head to see what changes.",
     "defaults": {
       "model": "smollm2-135m",
       "ablate": [],
-      "ablation": "zero"
+      "ablation": "zero",
+      "with_scores": false
     },
     "fields": {
       "prompt": "text",
@@ -862,12 +998,13 @@ export const VIEWS = {
       "head": "number",
       "model": "text",
       "ablate": "json",
-      "ablation": "text"
+      "ablation": "text",
+      "with_scores": "flag"
     }
   },
   "head_row": {
     "title": "One row of an attention head",
-    "about": "What one position looks at, exactly as computed in float32: the scores s_j = q_i · k_j / √d_head and the weights exp(s_j) / Σ exp(s_j), for the keys j that the position can see.\n\nWhat this cannot tell you: a score means something only beside the others of its row.",
+    "about": "What one position looks at, exactly as computed in float32: the scores s_j = q_i · k_j / √d_head, the weights a_j = exp(s_j) / Σ exp(s_j), and the lengths a_j |v_j W_O| of what is moved from each, for the keys j that the position can see.\n\nWhat this cannot tell you: a score means something only beside the others of its row, and a length does not say where the vector points.",
     "defaults": {
       "model": "smollm2-135m",
       "ablate": [],
@@ -879,6 +1016,31 @@ export const VIEWS = {
       "head": "number",
       "query": "number",
       "model": "text",
+      "ablate": "json",
+      "ablation": "text"
+    }
+  },
+  "head_circuits": {
+    "title": "What a head writes, copies and looks for",
+    "about": "Writes: the sum over keys j of a[j] v[j] W_O at one position, read through the final norm, at this run's scale, and the unembedding: the head's own share of every token's logit, and of the answer's by the token it came from. These shares add up to the head's direct attribution.\n\nCopies (OV): W_U g · (ln(x) W_V W_O) for a token x by itself: which tokens rise where the head looks at x. The copying score is the fraction of a drawn sample whose own logit is among the top k; the suppression score, among the lowest k. Looks for (QK): ln(x) W_Q · ln(y) W_K / √d for the query token x and keys y by themselves (Elhage et al. 2021). x is the token's embedding, or that with what the first MLP adds to it.\n\nWhat this cannot tell you: what later layers make of the writing, which may be more than the direct share. Copies and looks for leave out positions, rotation and all that earlier layers moved into the stream; a head high up reads mostly that, so compare with the run's own scores.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "position": null,
+      "answer": null,
+      "wrong": null,
+      "reads": "first_mlp",
+      "ablate": [],
+      "ablation": "zero"
+    },
+    "fields": {
+      "prompt": "text",
+      "layer": "number",
+      "head": "number",
+      "model": "text",
+      "position": "number",
+      "answer": "text",
+      "wrong": "text",
+      "reads": "text",
       "ablate": "json",
       "ablation": "text"
     }

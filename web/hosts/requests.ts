@@ -8,7 +8,8 @@ import type { Request, State, ViewName } from "./contract";
 // What a view's component asks for itself (`ask`), beside the picture it was opened with.
 const ASKED_INSIDE: Partial<Record<ViewName, readonly string[]>> = {
   attention: ["ablate", "ablation"],
-  head: ["ablate", "ablation"],
+  head: ["ablate", "ablation", "with_scores"],
+  head_circuits: ["ablate", "ablation"],
   head_row: ["ablate", "ablation"],
   direct_attribution: ["by"],
   logit_lens: ["chosen"],

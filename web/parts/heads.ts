@@ -20,6 +20,12 @@ export function readIndex(text: string | undefined, limit: number): number | nul
 
 /** The weight that query gives to key; 0 where a causal query cannot see. */
 export function weight(head: Head, query: number, key: number): number {
-  const at = head.causal ? (query * (query + 1)) / 2 + key : query * head.tokens.length + key;
-  return head.causal && key > query ? 0 : head.pattern.data[at]!;
+  return head.causal && key > query ? 0 : head.pattern.data[entry(head, query, key)]!;
 }
+
+/** Where a pair stands in a head's entries. */
+export function entry(head: Head, query: number, key: number): number {
+  return head.causal ? (query * (query + 1)) / 2 + key : query * head.tokens.length + key;
+}
+
+export const same = (a: HeadRef, b: HeadRef): boolean => a.layer === b.layer && a.head === b.head;

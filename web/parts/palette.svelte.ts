@@ -62,8 +62,14 @@ export function colour(palette: Palette, step: number): string {
 
 /** Black or white, whichever stands out more on a step of the ramp (at least 4.5 : 1). */
 export function inkOn(palette: Palette, step: number): string {
-  const linear = [0, 1, 2].map((c) => {
-    const s = palette.ramp[step * 3 + c]! / 255;
+  const [r, g, b] = palette.ramp.subarray(step * 3, step * 3 + 3);
+  return inkOver(r!, g!, b!);
+}
+
+/** Black or white on any colour, channels 0 to 255. */
+export function inkOver(...channels: [number, number, number]): string {
+  const linear = channels.map((channel) => {
+    const s = channel / 255;
     return s <= 0.04045 ? s / 12.92 : ((s + 0.055) / 1.055) ** 2.4;
   });
   const luminance = 0.2126 * linear[0]! + 0.7152 * linear[1]! + 0.0722 * linear[2]!;

@@ -40,7 +40,7 @@ const attention = {
   model: { title: "MiniLM", answers: false, mask_token: null, causal: false },
   tokens: [], answer: [], unablated: [], answer_position: null,
 } as unknown as Attention;
-const heads = { ablate: [], ablation: "zero", pin: null, pending: false, onablate: () => {}, onmode: () => {} };
+const heads = { ablate: [], ablation: "zero", pins: [], pending: false, onablate: () => {}, onpins: () => {}, onmode: () => {} };
 
 test("a model that answers nothing says so, one that fills blanks says how", () => {
   expect(show(Ablation, { ...heads, payload: attention, seen: attention }).text()).toContain("MiniLM turns a text into vectors");
@@ -51,7 +51,7 @@ test("a model that answers nothing says so, one that fills blanks says how", () 
 test("ablating adds the pinned head, and its chip takes it back", () => {
   const onablate = vi.fn();
   const pin = { layer: 3, head: 1 };
-  const others = { ...heads, payload: attention, seen: attention, onablate, pin };
+  const others = { ...heads, payload: attention, seen: attention, onablate, pins: [pin] };
   const first = show(Ablation, { ...others, ablate: [{ layer: 0, head: 2 }] });
   [...first.target.querySelectorAll("button")].find((button) => button.textContent!.includes("Ablate head 3.1"))!.click();
   expect(onablate).toHaveBeenLastCalledWith([{ layer: 0, head: 2 }, pin]);

@@ -1,9 +1,10 @@
 // The pictures as SVG and as CSV, for files. Cells are one embedded image, so size is no limit.
 
-import type { Attention, Head, LogitLens } from "../generated/payloads";
+import type { Attention, LogitLens } from "../generated/payloads";
 import { escape, csv } from "../parts/export";
-import { weight } from "../parts/heads";
+import type { Measure } from "../parts/measures";
 import { inkOn, colour, level, type Palette, readPalette } from "../parts/palette.svelte";
+import { three } from "../parts/numbers";
 import { visible } from "../parts/tokens";
 
 const SANS = "IBM Plex Sans, system-ui, sans-serif";
@@ -42,6 +43,23 @@ function pixels(width: number, height: number, at: (x: number, y: number) => num
   return canvas.toDataURL();
 }
 
+/** `width` x `height` colours (or null for none) as a PNG data URL, one pixel each. */
+function painted(width: number, height: number, at: (x: number, y: number) => string | null): string {
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d")!;
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const fill = at(x, y);
+      if (fill === null) continue;
+      context.fillStyle = fill;
+      context.fillRect(x, y, 1, 1);
+    }
+  }
+  return canvas.toDataURL();
+}
+
 function picture(x: number, y: number, width: number, height: number, url: string): string {
   return `<image x="${x}" y="${y}" width="${width}" height="${height}" preserveAspectRatio="none" style="image-rendering:pixelated" href="${url}"/>`;
 }
@@ -67,14 +85,15 @@ export function atlasSvg(payload: Attention): string {
   return page(80 + layers * size, 110 + heads * size, `${payload.model.title}: attention, layers across, heads down`, body, palette);
 }
 
-export function headSvg(payload: Head): string {
+export function headSvg(measure: Measure): string {
   const palette = readPalette();
+  const payload = measure.head;
   const n = payload.tokens.length;
   const size = Math.max(4, Math.min(28, Math.round(720 / n)));
-  const at = (x: number, y: number) => (payload.causal && x > y ? null : level(weight(payload, y, x)));
+  const at = (x: number, y: number) => (payload.causal && x > y ? null : measure.fill(palette, measure.at(y, x)));
   const room = 20 + 7.3 * Math.max(...payload.tokens.map((token) => visible(token).length));
   const top = 44 + (size >= 10 ? 0.87 * room : 10);
-  let body = picture(room, top, n * size, n * size, pixels(n, n, at, palette));
+  let body = picture(room, top, n * size, n * size, painted(n, n, at));
   if (size >= 10) {
     payload.tokens.forEach((token, i) => {
       const middle = i * size + size / 2;
@@ -82,7 +101,8 @@ export function headSvg(payload: Head): string {
       body += text(0, 0, visible(token), palette.ink, `transform="translate(${room + 4 + middle} ${top - 6}) rotate(-60)"`);
     });
   }
-  const title = `${payload.model.title}: head ${payload.layer}.${payload.head}, query down, key across`;
+  const what = `${measure.about.title}${measure.less ? ", this text less the other" : ""}, scale to ${three(measure.most)}`;
+  const title = `${payload.model.title}: head ${payload.layer}.${payload.head}, ${what}, query down, key across`;
   return page(Math.max(560, 1.6 * room + 20 + n * size), top + 24 + n * size, title, body, palette);
 }
 
@@ -119,11 +139,13 @@ export function atlasCsv({ scores, thumbnails }: Attention): string {
   return csv(rows);
 }
 
-export function headCsv(head: Head): string {
-  const rows: (string | number)[][] = [["query", "query_token", "key", "key_token", "weight"]];
+export function headCsv(measure: Measure): string {
+  const head = measure.head;
+  const what = measure.about.unit + (measure.less ? "_difference" : "");
+  const rows: (string | number)[][] = [["query", "query_token", "key", "key_token", what]];
   head.tokens.forEach((from, query) => {
     for (let key = 0; key < (head.causal ? query + 1 : head.tokens.length); key++) {
-      rows.push([query, from.text, key, head.tokens[key]!.text, number(weight(head, query, key))]);
+      rows.push([query, from.text, key, head.tokens[key]!.text, number(measure.at(query, key))]);
     }
   });
   return csv(rows);

@@ -5,10 +5,11 @@ import type { ViewProps } from "../hosts/contract";
 import Attention from "./Attention.svelte";
 import DirectAttribution from "./DirectAttribution.svelte";
 import Head from "./Head.svelte";
+import HeadCircuits from "./HeadCircuits.svelte";
 import LogitLens from "./LogitLens.svelte";
 import Mlp from "./Mlp.svelte";
 import Network from "./Network.svelte";
 import Neuron from "./Neuron.svelte";
 
 // Each component reads its own payload type; a name and its payload always come together.
-export const views: Record<string, Component<ViewProps<any>>> = { attention: Attention, direct_attribution: DirectAttribution, head: Head, logit_lens: LogitLens, network: Network, mlp: Mlp, neuron: Neuron };
+export const views: Record<string, Component<ViewProps<any>>> = { attention: Attention, direct_attribution: DirectAttribution, head: Head, head_circuits: HeadCircuits, logit_lens: LogitLens, network: Network, mlp: Mlp, neuron: Neuron };

@@ -354,7 +354,7 @@ def attribute(
         unembed = model.transformer.unembed
         row = difference(unembed.weight)
         last = base.stream[-1][position].double()
-        reader, scale, shift, stated = _through_norm(model, row, last)
+        reader, scale, shift, stated = through_norm(model, row, last)
         constants = {} if shift is None else {"final_norm.bias": shift}
         if unembed.bias is not None:
             constants["unembed.bias"] = float(difference(unembed.bias))
@@ -389,7 +389,7 @@ def why_not(model: LanguageModel) -> str:
     return ""
 
 
-def _through_norm(model: LanguageModel, row: Tensor, x: Tensor) -> tuple[Tensor, float, float | None, str]:
+def through_norm(model: LanguageModel, row: Tensor, x: Tensor) -> tuple[Tensor, float, float | None, str]:
     """The reader r of an unembedding row, the norm's divisor at x, its shift's share, and it all in words."""
     kind = model.spec.norm
     if isinstance(kind, NoNorm):

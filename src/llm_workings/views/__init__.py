@@ -6,6 +6,7 @@ from .attention import attention
 from .contract import View
 from .direct_attribution import direct_attribution
 from .head import head, head_row
+from .head_circuits import head_circuits
 from .logit_lens import logit_lens
 from .mlp import mlp, mlp_neurons
 from .network import network
@@ -16,6 +17,7 @@ VIEWS: tuple[View, ...] = (
     direct_attribution,
     head,
     head_row,
+    head_circuits,
     logit_lens,
     network,
     mlp,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
+from llm_workings.core.errors import BadInput
 from llm_workings.core.wire import Payload, Tensor
 from llm_workings.models.catalogue import DEFAULT_MODEL
 
 from .contract import ModelName, Prompt, view
-from .head_scores import NAMES, cell_size, entropy, score_masks, thumbnail
+from .head_scores import NAMES, cell_size, entropy, moved, pooled, score_masks, thumbnail
 from .lab import Lab
 from .parts import Ablated, Ablation, Guess, HeadRef, ModelCard, Token, percent, quoted
 
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
 
 PerHead = Annotated[np.ndarray, Tensor("float32", "layer head")]
 SHOWN = 5  # guesses
+SecondText = Annotated[
+    str | None,
+    Field(
+        title="Second text",
+        description="Another text to compare with, of the same number of tokens.",
+    ),
+]
 
 
 class HeadScores(Payload):
@@ -47,6 +56,25 @@ class ScoreQueries(Payload):
     entropy: int
 
 
+class OtherText(Payload):
+    """A second text, and how every head's pattern on the first differs from that on it."""
+
+    tokens: list[Token]
+    thumbnails: Annotated[np.ndarray, Tensor("uint8", "layer head row column")]
+    """As the first text's."""
+    answer: list[Guess]
+    """The model's answer to it, under the same ablation."""
+    apart: str
+    """Why there is no difference to show: where the two texts do not align. Empty if they do."""
+    differs: list[int]
+    """The positions at which they have different tokens."""
+    difference: Annotated[np.ndarray, Tensor("int8", "layer head row column")]
+    """This text's thumbnail less the other's, 127 for 1; all 0 where the texts do not align."""
+    moved: PerHead
+    """Half the sum of |a - a'| over keys, mean over queries: the share of a query's weight that goes
+    elsewhere. 0 where the texts do not align."""
+
+
 class Attention(Payload):
     """The atlas: every head's pattern in small, its scores, and the model's answer."""
 
@@ -67,6 +95,8 @@ class Attention(Payload):
     """Best first, under the ablation if there is one; the unablated best is then among them."""
     unablated: list[Guess]
     """The same tokens and the unablated best, best first; empty if nothing is ablated."""
+    other: OtherText | None
+    """The second text, if there is one."""
 
     def reading(self) -> str:
         """The picture in a few sentences, for a terminal or a screen reader."""
@@ -84,7 +114,22 @@ class Attention(Payload):
         if not self.score_queries.duplicate_token:
             lines.append("No token comes twice, so induction and duplicate tokens cannot be scored.")
         lines.append(self._answer_in_words())
+        if self.other is not None:
+            lines.append(self._other_in_words(self.other))
         return " ".join(lines)
+
+    def _other_in_words(self, other: OtherText) -> str:
+        if other.apart:
+            return other.apart
+        layer, head = np.unravel_index(int(other.moved.argmax()), other.moved.shape)
+        answer = ""
+        if other.answer:
+            said = other.answer[0]
+            answer = f", where the answer is {quoted(said.token)} ({percent(said.probability)})"
+        return (
+            f"On the other text{answer}, head {layer}.{head} looks elsewhere most: with "
+            f"{percent(float(other.moved[layer, head]))} of its weight, on the mean."
+        )
 
     def _answer_in_words(self) -> str:
         if not self.model.answers:
@@ -110,6 +155,7 @@ def attention(
     model: ModelName = DEFAULT_MODEL,
     ablate: Ablated = [],  # noqa: B006 (pydantic copies it)
     ablation: Ablation = "zero",
+    corrupted: SecondText = None,
 ) -> Attention:
     """Attention heads.
 
@@ -121,9 +167,13 @@ def attention(
     Ablating a head replaces its output z by zero, or by its own mean over the positions of this
     text, and runs the model again: the answer then shows what this head did for it here.
 
+    With a second text of as many tokens, the difference of the two patterns: a − a', and how much of a
+    query's weight goes elsewhere, ½ Σ |a − a'| over keys, on the mean over queries.
+
     What this cannot tell you: a weight says where a head reads, not what it reads, nor whether it
     matters. A head may look at a token and copy nothing of it, and after an ablation later heads
-    may take over. A score is measured on this text alone; one that rests on few queries is noise.
+    may take over. A score is measured on this text alone; one that rests on few queries is noise. A
+    head can look at the same places in two texts and carry different things.
     """
     from .passes import answer_position, guesses, run_with_patterns
 
@@ -149,6 +199,58 @@ def attention(
         answer_position=position,
         answer=answer,
         unablated=unablated,
+        other=_other(lab, after, model, corrupted, ablate, ablation) if corrupted else None,
+    )
+
+
+def _other(
+    lab: Lab,
+    first: Pass,
+    model: str,
+    corrupted: str,
+    ablate: list[HeadRef],
+    ablation: Literal["zero", "mean"],
+) -> OtherText:
+    """The second text's atlas, and what differs; the first text's layers are run again one by one."""
+    from llm_workings.data.families.alignment import check_token_alignment
+
+    from .passes import answer_position, guesses, layer_attention, run_with_patterns
+
+    language_model = lab.model(model)
+    tokenizer = language_model.tokenizer
+    n = len(first.ids)
+    apart, differs = "", []
+    try:
+        differs = list(check_token_alignment(tokenizer, first.ids, language_model.tokens(corrupted)))
+    except BadInput as error:
+        apart = error.message
+    thumbnails: list[np.ndarray] = []
+    differences: list[np.ndarray] = []
+    distances: list[np.ndarray] = []
+
+    def see(ids: list[int], pattern: np.ndarray) -> None:
+        thumbnails.append(thumbnail(pattern, cell_size(len(ids))))
+        heads = len(pattern)
+        if apart:
+            rows = -(-n // cell_size(n))
+            differences.append(np.zeros((heads, rows, rows), np.int8))
+            distances.append(np.zeros(heads, np.float32))
+            return
+        own = layer_attention(first, len(distances)).pattern
+        step = np.rint(pooled(own - pattern, cell_size(n)) * 127)
+        differences.append(np.clip(step, -127, 127).astype(np.int8))
+        distances.append(moved(own, pattern))
+
+    done = run_with_patterns(lab, model, corrupted, ablate, ablation, see)
+    position = answer_position(done)
+    return OtherText(
+        tokens=lab.tokens(language_model, done.ids),
+        thumbnails=np.stack(thumbnails),
+        answer=[] if position is None else guesses(done, position, most=SHOWN),
+        apart=apart,
+        differs=differs,
+        difference=np.stack(differences),
+        moved=np.stack(distances),
     )
 
 

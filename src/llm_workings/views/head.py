@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from llm_workings.core.wire import Payload, Tensor
 from llm_workings.models.catalogue import DEFAULT_MODEL
@@ -14,6 +15,10 @@ from .lab import Lab
 from .parts import Ablated, Ablation, ModelCard, Token, percent, quoted
 
 PerKey = Annotated[np.ndarray, Tensor("float32", "key")]
+WithScores = Annotated[
+    bool,
+    Field(title="Raw scores", description="Whether the scores before the softmax are to come with it."),
+]
 
 
 class Head(Payload):
@@ -29,14 +34,26 @@ class Head(Payload):
     pattern: Annotated[np.ndarray, Tensor("float16", "entry")]
     """Row by row (query by query). Of a causal model it is the lower triangle only: query i has
     i + 1 entries, n(n + 1)/2 in all. Of a bidirectional model it has all n x n."""
+    value_norms: PerKey
+    """|v W_O| of each key: times its weight, the length of what the head moves from it (Kobayashi et
+    al. 2020, "Attention is not only a weight")."""
+    scores: Annotated[np.ndarray, Tensor("float32", "entry")]
+    """q . k / sqrt(d_head), in the order of `pattern`; empty unless they were asked for."""
 
     def matrix(self) -> np.ndarray:
         """The pattern as `[query, key]`, 0 where a causal query cannot see."""
+        return self._square(self.pattern)
+
+    def weighted(self) -> np.ndarray:
+        """pattern * |v W_O|, `[query, key]` float32: the length of what is moved from key to query."""
+        return self.matrix().astype(np.float32) * self.value_norms
+
+    def _square(self, entries: np.ndarray) -> np.ndarray:
         n = len(self.tokens)
         if not self.causal:
-            return self.pattern.reshape(n, n)
-        full = np.zeros((n, n), self.pattern.dtype)
-        full[np.tril_indices(n)] = self.pattern
+            return entries.reshape(n, n)
+        full = np.zeros((n, n), entries.dtype)
+        full[np.tril_indices(n)] = entries
         return full
 
     def reading(self) -> str:
@@ -51,6 +68,12 @@ class Head(Payload):
             f" The last token, {quoted(self.tokens[-1])}, looks most at {quoted(self.tokens[key])} "
             f"(position {key}), with {percent(float(matrix[-1, key]))} of its weight."
         )
+        moved = self.weighted()[-1]
+        if moved.sum() > 0:
+            longest = int(moved.argmax())
+            share = percent(float(moved[longest] / moved.sum()))
+            same = "the same token" if longest == key else f"{quoted(self.tokens[longest])} ({longest})"
+            said += f" By length of what is moved it is {same}, with {share}."
         means = matrix.mean(0)
         most = int(means.argmax())
         share = percent(float(means[most]))
@@ -67,6 +90,10 @@ class HeadRow(Payload):
     """Raw: q . k / sqrt(d_head), before softmax."""
     pattern: PerKey
     """softmax(scores): sums to 1 to rounding."""
+    value_norms: PerKey
+    """|v W_O| of each key, with the bias of the values, without that of the output."""
+    weighted: PerKey
+    """pattern * value_norms: the length of what the head moves from each key."""
 
     def reading(self) -> str:
         """The row in a sentence, for a terminal or a screen reader."""
@@ -84,6 +111,7 @@ def head(
     model: ModelName = DEFAULT_MODEL,
     ablate: Ablated = [],  # noqa: B006 (pydantic copies it)
     ablation: Ablation = "zero",
+    with_scores: WithScores = False,
 ) -> Head:
     """One attention head.
 
@@ -92,8 +120,13 @@ def head(
     position sees itself and those before it. Weights are shown to about three digits (half
     precision); inspecting a row gives them exactly, with the scores before the softmax.
 
-    What this cannot tell you: what is read, and whether it matters. The head moves W_V W_O of what
-    it looks at, which may be nothing; ablate it to see what changes.
+    The picture can show instead the raw scores, or the weight times |v[j] W_O|, the length of what
+    is moved from j to i (Kobayashi et al. 2020): a head that rests looks at a token with a short value.
+
+    What this cannot tell you: what is read, and whether it matters. The head moves v W_O of what
+    it looks at, which may be nothing; a long vector may point where nothing reads, and two may
+    cancel. A raw score means something only beside the others of its row. Ablate the head to see
+    what changes.
     """
     from .passes import check_head, layer_attention
 
@@ -101,9 +134,11 @@ def head(
     spec = language_model.spec
     check_head(language_model, layer, head)
     done = lab.read(model, prompt, ablate, ablation)
-    _, pattern = layer_attention(done, layer)
-    matrix = pattern[head]
-    entries = matrix[np.tril_indices(len(matrix))] if spec.causal else matrix.reshape(-1)
+    opened = layer_attention(done, layer)
+
+    def entries(matrix: np.ndarray) -> np.ndarray:
+        return matrix[np.tril_indices(len(matrix))] if spec.causal else matrix.reshape(-1)
+
     return Head(
         model=lab.card(language_model),
         tokens=lab.tokens(language_model, done.ids),
@@ -111,7 +146,9 @@ def head(
         head=head,
         key_value_head=head // (spec.attention.n_heads // spec.attention.n_key_value_heads),
         causal=spec.causal,
-        pattern=entries,
+        pattern=entries(opened.pattern[head]),
+        value_norms=opened.norms[head],
+        scores=entries(opened.scores[head]) if with_scores else np.zeros(0, np.float32),
     )
 
 
@@ -129,9 +166,11 @@ def head_row(
     """One row of an attention head.
 
     What one position looks at, exactly as computed in float32: the scores s_j = q_i · k_j /
-    √d_head and the weights exp(s_j) / Σ exp(s_j), for the keys j that the position can see.
+    √d_head, the weights a_j = exp(s_j) / Σ exp(s_j), and the lengths a_j |v_j W_O| of what is moved
+    from each, for the keys j that the position can see.
 
-    What this cannot tell you: a score means something only beside the others of its row.
+    What this cannot tell you: a score means something only beside the others of its row, and a
+    length does not say where the vector points.
     """
     from .passes import check_head, check_position, layer_attention
 
@@ -139,12 +178,15 @@ def head_row(
     check_head(language_model, layer, head)
     done = lab.read(model, prompt, ablate, ablation)
     check_position(done, query, "query")
-    scores, pattern = layer_attention(done, layer)
+    opened = layer_attention(done, layer)
     seen = query + 1 if language_model.spec.causal else len(done.ids)
+    pattern, norms = opened.pattern[head, query, :seen], opened.norms[head, :seen]
     return HeadRow(
         layer=layer,
         head=head,
         query=query,
-        scores=scores[head, query, :seen],
-        pattern=pattern[head, query, :seen],
+        scores=opened.scores[head, query, :seen],
+        pattern=pattern,
+        value_norms=norms,
+        weighted=pattern * norms,
     )

@@ -73,14 +73,27 @@ def cell_size(n: int, most: int = 32) -> int:
     return -(-n // most)
 
 
-def thumbnail(pattern: np.ndarray, size: int) -> np.ndarray:
-    """Patterns `[head, query, key]` in blocks of `size` tokens: uint8 `[head, row, column]`.
+def pooled(pattern: np.ndarray, size: int) -> np.ndarray:
+    """Patterns `[head, query, key]` in blocks of `size` tokens: `[head, row, column]`.
 
     A cell is the weight that a query of its row gives to all the keys of its column together, on
-    the mean over those queries; so a thumbnail's rows sum to 1 as the pattern's do. 255 is 1.
+    the mean over those queries; so the rows of what is pooled sum to 1 as the pattern's do.
     """
     starts = np.arange(0, pattern.shape[-1], size)
     by_key = np.add.reduceat(pattern, starts, axis=-1)
     queries = np.diff([*starts, pattern.shape[-1]])
-    pooled = np.add.reduceat(by_key, starts, axis=-2) / queries[:, None]
-    return np.rint(np.clip(pooled, 0, 1) * 255).astype(np.uint8)
+    return np.add.reduceat(by_key, starts, axis=-2) / queries[:, None]
+
+
+def thumbnail(pattern: np.ndarray, size: int) -> np.ndarray:
+    """`pooled` as uint8; 255 is 1."""
+    return np.rint(np.clip(pooled(pattern, size), 0, 1) * 255).astype(np.uint8)
+
+
+def moved(pattern: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """How far each head's attention moves between two patterns `[head, query, key]`: `[head]`, 0 to 1.
+
+    The mean over queries of half the sum of |a - a'|: the share of a query's weight that goes elsewhere
+    (the total variation distance of the two rows).
+    """
+    return 0.5 * np.abs(pattern - other).sum(-1).mean(-1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from llm_workings.core.errors import BadInput, NotSupported
 from llm_workings.models.sites import site, stream_of
 from llm_workings.models.spec import NoHead
+from llm_workings.models.transformer import Block
 from llm_workings.trace.edits import AnyEdit, FunctionEdit, ablate_head
 from llm_workings.trace.prompt import read_prompt
 from llm_workings.trace.run import Run
@@ -34,6 +35,25 @@ CHUNK_BYTES = 96 * 2**20  # for the logits of one chunk of positions and what is
 See = Callable[[list[int], np.ndarray], None]
 
 
+@dataclass(frozen=True)
+class LayerAttention:
+    """One layer's attention in the open, float32.
+
+    `scores` and `pattern` are `[head, query, key]`, `values` `[key, key_value_head, d_head]` and `norms`
+    `[head, key]`, the length of what a head would write of each key at a weight of 1, |v W_O|.
+    """
+
+    layer: int
+    scores: np.ndarray
+    pattern: np.ndarray
+    values: np.ndarray
+    norms: np.ndarray
+
+    @property
+    def bytes(self) -> int:
+        return self.scores.nbytes + self.pattern.nbytes + self.values.nbytes + self.norms.nbytes
+
+
 @dataclass
 class Pass:
     """One forward of one text.
@@ -45,12 +65,12 @@ class Pass:
     model: LanguageModel
     ids: list[int]
     run: Run
-    opened: tuple[int, np.ndarray, np.ndarray] | None = field(default=None, repr=False)
+    opened: LayerAttention | None = field(default=None, repr=False)
 
     @property
     def bytes(self) -> int:
         kept = sum(value.numel() * value.element_size() for value in self.run.kept.values())
-        return kept + sum(array.nbytes for array in (self.opened or ())[1:] if isinstance(array, np.ndarray))
+        return kept + (self.opened.bytes if self.opened else 0)
 
 
 def run(
@@ -159,18 +179,31 @@ def guesses(done: Pass, position: int, *, most: int, also: Sequence[int] = ()) -
 
 
 # --- attention ---------------------------------------------------------------------------------
-def layer_attention(done: Pass, layer: int) -> tuple[np.ndarray, np.ndarray]:
-    """The raw scores and patterns of a layer, each `[head, query, key]` float32.
+def layer_attention(done: Pass, layer: int) -> LayerAttention:
+    """A layer's raw scores, patterns and values.
 
     Only that layer is run, from the pass's own stream: an ablation above it cannot reach it, one
     below it is in the stream, and one in it changes z, after the pattern.
     """
-    opened = done.opened
-    if opened is None or opened[0] != layer:
-        names = [site("scores", layer), site("pattern", layer)]
+    if done.opened is None or done.opened.layer != layer:
+        names = [site("scores", layer), site("pattern", layer), site("v", layer)]
         again = done.model.run(resume=done.run.at(layer), keep=names, stop=layer + 1)
-        opened = done.opened = (layer, _array(again[names[0]][0]), _array(again[names[1]][0]))
-    return opened[1], opened[2]
+        scores, pattern, values = (again[name][0] for name in names)
+        done.opened = LayerAttention(
+            layer,
+            _array(scores),
+            _array(pattern),
+            _array(values),
+            _array(_written(done.model, layer, values)),
+        )
+    return done.opened
+
+
+def _written(model: LanguageModel, layer: int, values: Tensor) -> Tensor:
+    """|v W_O| of each head and key, `[head, key]`, of `values`, `[key, key_value_head, d_head]`."""
+    w_o = cast(Block, model.transformer.blocks[layer]).attention.w_o.detach()
+    shared = len(w_o) // values.shape[1]
+    return torch.stack([(values[:, head // shared] @ w_o[head]).norm(dim=-1) for head in range(len(w_o))])
 
 
 # --- the lens ----------------------------------------------------------------------------------
