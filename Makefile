@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-MODELS := smollm2-135m minilm-l6
+MODELS := smollm2-135m minilm-l6 efficientnet-lite0
 # npm with a Node that Vite takes: the machine's own if it is recent enough, else PyPI's.
 NPM    := PATH="$(abspath $(BIN)):$$PATH" npm
 WEB    := $(shell find web -type f -not -path '*/node_modules/*' 2>/dev/null)

