@@ -118,10 +118,12 @@ class VisionModel:
 
     @property
     def device(self) -> torch.device:
+        """Where its weights lie, and pictures must."""
         return _first(self.module).device
 
     @property
     def dtype(self) -> torch.dtype:
+        """What it computes in."""
         return _first(self.module).dtype
 
     def prepare(self, image: Image | np.ndarray | Tensor | bytes | str | Path) -> Tensor:
