@@ -227,6 +227,7 @@ WITH_PYTHON = [
     "docs/toys.md",
     "docs/views.md",
     "docs/views/network.md",
+    "docs/views/patching.md",
 ]
 ON_THE_REAL_MODEL = {
     "README.md",
@@ -236,6 +237,7 @@ ON_THE_REAL_MODEL = {
     "docs/prompts.md",
     "docs/steering.md",
     "docs/views.md",
+    "docs/views/patching.md",
 }
 
 

@@ -875,6 +875,308 @@ export interface NeuronRequest {
   wrong?: string | null;
 }
 
+/** A cell of the picture. */
+export interface PatchedPlace {
+  layer: number;
+  /** The head, or the neuron; None where the layer is patched whole, or for an MLP. */
+  unit: number | null;
+  position: number | null;
+  value: number;
+  /** In short: `23.3`, `MLP 4`, `layer 16 at 9`. */
+  name: string;
+}
+
+/** The metric of every patched run, between those of the two runs themselves. */
+export interface Patching {
+  model: ModelCard;
+  clean: Token[];
+  corrupted: Token[];
+  /** Positions at which the two texts have different tokens. */
+  differs: number[];
+  corrupted_text: string;
+  /** What was changed to make the second text, if it was proposed; else empty. */
+  proposed: string;
+  answer: Token;
+  wrong: Token;
+  /** After which token the answer is read; of a masked-language model, at which. */
+  position: number;
+  /** The best guesses after the clean text, and how the two answers stand; best first. */
+  clean_answer: Guess[];
+  corrupted_answer: Guess[];
+  kind: "resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out" | "z" | "q" | "k" | "v" | "pattern" | "mlp_post" | "nodes";
+  /** What is told apart, layer first; of nodes, the last column is the MLP. */
+  axes: ("layer" | "position" | "head" | "neuron" | "node")[];
+  layers: number[];
+  /** `[layer, unit, position]` float64. The metric of each patched run; NaN where it is not computed (yet). An axis that is not told apart has one entry. */
+  values: NdArray<Float64Array>;
+  clean_value: number;
+  corrupted_value: number;
+  metric: string;
+  /** What the metric is counted in. */
+  unit: string;
+  direction: "denoising" | "noising";
+  /** Whether the two runs score differently, so that there is a scale from 0 to 1 between them. */
+  comparable: boolean;
+  done: number;
+  total: number;
+  /** The patches that move the metric furthest from the run they are made in, best first. */
+  strongest: PatchedPlace[];
+}
+
+export interface PatchingRequest {
+  /** The text the model reads. */
+  prompt: string;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** The corrupted text: as many tokens as the first, with another answer. Left out, one is proposed where the form of the text says what to change. */
+  corrupted?: string | null;
+  /** One token, its leading space included, that the clean text asks for. Left out, it is the model's best answer there. */
+  answer?: string | null;
+  /** One token, its leading space included, that the corrupted text asks for. Left out, it is the model's best other answer there. */
+  wrong?: string | null;
+  /** A site: resid_pre, resid_mid, resid_post, attn_out, mlp_out, z, q, k, v, pattern, mlp_post (neurons of one layer); or nodes, every head and MLP. */
+  kind?: "resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out" | "z" | "q" | "k" | "v" | "pattern" | "mlp_post" | "nodes";
+  /** Beside the layer: position, head, neuron, or several, such as 'head,position'. Left out, it is as usual for the site. */
+  by?: string | null;
+  /** denoising puts the clean run's values into the corrupted one, noising the corrupted run's into the clean one. */
+  direction?: "denoising" | "noising";
+  /** What is read off each patched run. Of the last two see docs/causal.md. */
+  metric?: "logit_difference" | "logit" | "probability" | "log_probability" | "rank" | "kl" | "loss";
+  /** The token after which the answer is read, from 0. Left out, it is the last, or the one mask. */
+  at?: number | null;
+  /** Sweep this layer alone. Left out, it is all of them; of neurons, the layer whose MLP moves the answer most. */
+  only?: number | null;
+}
+
+/** What one of the three runs answers. */
+export interface RunAnswer {
+  run: "clean" | "corrupted" | "patched";
+  /** Its metric. */
+  value: number;
+  /** The best, and how the two answers stand; best first. */
+  guesses: Guess[];
+  /** How it goes on, taking its best guess each time; empty for a model that reads both ways. */
+  written: Token[];
+}
+
+/** One patch: the answer and the continuation of the clean, the corrupted and the patched run. */
+export interface PatchedAnswer {
+  model: ModelCard;
+  kind: string;
+  layer: number;
+  /** The head (of keys and values: the key-value head) or neuron; None where all are patched. */
+  unit: number | null;
+  /** The position; None where all are patched. */
+  where: number | null;
+  direction: "denoising" | "noising";
+  metric: string;
+  unit_of_metric: string;
+  answer: Token;
+  wrong: Token;
+  /** 0 as in the corrupted run, 1 as in the clean one; None where the two score the same. */
+  normalized: number | null;
+  runs: RunAnswer[];
+}
+
+export interface PatchedAnswerRequest {
+  /** The text the model reads. */
+  prompt: string;
+  /** A block of the model, from 0. */
+  layer: number;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** The corrupted text: as many tokens as the first, with another answer. Left out, one is proposed where the form of the text says what to change. */
+  corrupted?: string | null;
+  /** One token, its leading space included, that the clean text asks for. Left out, it is the model's best answer there. */
+  answer?: string | null;
+  /** One token, its leading space included, that the corrupted text asks for. Left out, it is the model's best other answer there. */
+  wrong?: string | null;
+  /** A site of the layer. */
+  kind?: "resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out" | "z" | "q" | "k" | "v" | "pattern" | "mlp_post";
+  /** Which one of the site; left out, all of it. */
+  unit?: number | null;
+  /** Which token; left out, all of them. */
+  where?: number | null;
+  /** denoising puts the clean run's values into the corrupted one, noising the corrupted run's into the clean one. */
+  direction?: "denoising" | "noising";
+  /** What is read off each patched run. Of the last two see docs/causal.md. */
+  metric?: "logit_difference" | "logit" | "probability" | "log_probability" | "rank" | "kl" | "loss";
+  /** The token after which the answer is read, from 0. Left out, it is the last, or the one mask. */
+  at?: number | null;
+  /** How many tokens each run goes on for. */
+  length?: number;
+}
+
+/** A head or an MLP, and what its path does. */
+export interface Sender {
+  layer: number;
+  /** None for the MLP. */
+  head: number | null;
+  /** By how much the metric changes. */
+  effect: number;
+}
+
+/** What every sender's direct path into the receivers does to the metric. */
+export interface Paths {
+  model: ModelCard;
+  clean: Token[];
+  corrupted: Token[];
+  differs: number[];
+  corrupted_text: string;
+  proposed: string;
+  answer: Token;
+  wrong: Token;
+  position: number;
+  clean_answer: Guess[];
+  corrupted_answer: Guess[];
+  /** As they are written; ["logits"] for the logits. */
+  receivers: string[];
+  /** Of receivers whose keys or values several heads share: which, in words. */
+  shared: string[];
+  mlps: "frozen" | "recomputed";
+  direction: "denoising" | "noising";
+  metric: string;
+  unit: string;
+  clean_value: number;
+  corrupted_value: number;
+  comparable: boolean;
+  /** `[layer, unit]` float64. The metric with each sender's path patched; the columns are the heads and then, if the model has one, the MLP. NaN where nothing is sent (the receivers are below), or where it is not computed yet. */
+  values: NdArray<Float64Array>;
+  /** `[layer, unit]` uint8. 1 where there is a sender. */
+  sends: NdArray<Uint8Array>;
+  done: number;
+  total: number;
+  strongest: Sender[];
+}
+
+export interface PathPatchingRequest {
+  /** The text the model reads. */
+  prompt: string;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** The corrupted text: as many tokens as the first, with another answer. Left out, one is proposed where the form of the text says what to change. */
+  corrupted?: string | null;
+  /** One token, its leading space included, that the clean text asks for. Left out, it is the model's best answer there. */
+  answer?: string | null;
+  /** One token, its leading space included, that the corrupted text asks for. Left out, it is the model's best other answer there. */
+  wrong?: string | null;
+  /** What receives: logits, or inputs of heads, such as 'v.23.3' (the values of head 3 in layer 23), 'q.23.3' (its query), 'k.23.3' (its keys); several with commas between. */
+  receivers?: string;
+  /** denoising puts the clean run's values into the corrupted one, noising the corrupted run's into the clean one. */
+  direction?: "denoising" | "noising";
+  /** frozen: a path leads straight through the stream. recomputed: MLPs answer to what the sender changed, as in Wang et al. 2022. */
+  mlps?: "frozen" | "recomputed";
+  /** What is read off each patched run. Of the last two see docs/causal.md. */
+  metric?: "logit_difference" | "logit" | "probability" | "log_probability" | "rank" | "kl" | "loss";
+  /** The token after which the answer is read, from 0. Left out, it is the last, or the one mask. */
+  at?: number | null;
+}
+
+/** Something that can be chosen of a family. */
+export interface FamilyOption {
+  name: string;
+  about: string;
+  /** Empty for a number. */
+  choices: string[];
+  default: string;
+  least: number;
+  most: number;
+}
+
+/** A family of prompts in words. */
+export interface FamilyCard {
+  name: string;
+  title: string;
+  about: string;
+  source: string;
+  options: FamilyOption[];
+}
+
+/** A named stretch of both texts, in token positions. */
+export interface Place {
+  name: string;
+  positions: number[];
+}
+
+/** Two texts, their answers, and how the model tells them apart. */
+export interface DrawnPair {
+  variant: string;
+  clean_text: string;
+  corrupted_text: string;
+  clean: Token[];
+  corrupted: Token[];
+  differs: number[];
+  right: string;
+  wrong: string;
+  places: Place[];
+  /** logit(right) − logit(wrong) after the clean text; None where the model answers nothing there. */
+  clean_difference: number | null;
+  corrupted_difference: number | null;
+}
+
+/** Drawn pairs of a family. */
+export interface Prompts {
+  model: ModelCard;
+  family: FamilyCard;
+  families: FamilyCard[];
+  seed: number;
+  options: Record<string, string>;
+  pairs: DrawnPair[];
+  /** How many pairs there will be. */
+  total: number;
+  /** After how many of the clean texts the right answer has the larger logit. */
+  right_preferred: number;
+  /** Of how many pairs the answers are known. */
+  measured: number;
+}
+
+export interface PromptsRequest {
+  /** ioi, repeated, facts, greater_than, agreement, pronouns or docstring. */
+  family?: string;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** How many pairs to draw. */
+  n?: number;
+  /** Which ones: the same seed draws the same. */
+  seed?: number;
+  /** Of the family, those not to be as usual, such as {'corruption': 'abc'}. */
+  options?: Record<string, string | number>;
+}
+
+/** Two texts token over token, as they are typed: before anything is run. */
+export interface TextPair {
+  model: ModelCard;
+  clean: Token[];
+  /** Empty if there is no second text yet. */
+  corrupted: Token[];
+  corrupted_text: string | null;
+  /** Positions at which the two have different tokens. */
+  differs: number[];
+  /** What was changed, in words, if the second text is a proposal; else empty. */
+  proposed: string;
+  answer: string | null;
+  /** As given or proposed; None leaves them to the model. */
+  wrong: string | null;
+  /** What is wrong with the pair, in words; else empty. */
+  trouble: string;
+  hint: string;
+  /** The position from which the two do not align. */
+  parts_at: number | null;
+}
+
+export interface TextPairRequest {
+  /** The text the model reads. */
+  prompt: string;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** The corrupted text: as many tokens as the first, with another answer. Left out, one is proposed where the form of the text says what to change. */
+  corrupted?: string | null;
+  /** One token, its leading space included, that the clean text asks for. Left out, it is the model's best answer there. */
+  answer?: string | null;
+  /** One token, its leading space included, that the corrupted text asks for. Left out, it is the model's best other answer there. */
+  wrong?: string | null;
+}
+
 /** Many networks trained together: one a cell, so far. */
 export interface SweepGrid {
   /** The setting that differs from row to row, such as learning_rate; "seed" compares seeds. */
@@ -928,6 +1230,11 @@ export interface Answers {
   mlp: Mlp;
   mlp_neurons: NeuronListing;
   neuron: Neuron;
+  patching: Patching;
+  patched_answer: PatchedAnswer;
+  path_patching: Paths;
+  prompts: Prompts;
+  text_pair: TextPair;
 }
 
 /** What each view is asked. */
@@ -942,6 +1249,11 @@ export interface Requests {
   mlp: MlpRequest;
   mlp_neurons: MlpNeuronsRequest;
   neuron: NeuronRequest;
+  patching: PatchingRequest;
+  patched_answer: PatchedAnswerRequest;
+  path_patching: PathPatchingRequest;
+  prompts: PromptsRequest;
+  text_pair: TextPairRequest;
 }
 
 /** Every view: its title, the text beside its picture, what a request leaves out, and how an
@@ -1182,6 +1494,129 @@ export const VIEWS = {
       "layer": "number",
       "neuron": "number",
       "model": "text",
+      "answer": "text",
+      "wrong": "text"
+    }
+  },
+  "patching": {
+    "title": "Activation patching",
+    "about": "Two texts of equally many tokens that differ in one thing, and have different answers. Each cell is a run of its own: one value of the one run, at one place, is put into the other run, all that comes after is computed anew, and the answer is read. A cell says how far the answer went: (patched − corrupted) / (clean − corrupted), 0 as in the corrupted run, 1 as in the clean one.\n\nDenoising puts clean values into the corrupted run, and shows what suffices to restore the answer; noising puts corrupted values into the clean run, and shows what the answer needs (Heimersheim and Nanda 2024). The two differ wherever parts stand in for each other.\n\nWhat this cannot tell you: how a value is used later, nor that a place without effect holds nothing, for another place may hold the same. A patch makes a run that no text makes. And all of it is about this pair of texts and this metric: take several pairs before you believe in a part of the model.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "corrupted": null,
+      "answer": null,
+      "wrong": null,
+      "kind": "resid_pre",
+      "by": null,
+      "direction": "denoising",
+      "metric": "logit_difference",
+      "at": null,
+      "only": null
+    },
+    "fields": {
+      "prompt": "text",
+      "model": "text",
+      "corrupted": "text",
+      "answer": "text",
+      "wrong": "text",
+      "kind": "text",
+      "by": "text",
+      "direction": "text",
+      "metric": "text",
+      "at": "number",
+      "only": "number"
+    }
+  },
+  "patched_answer": {
+    "title": "What the patched model says",
+    "about": "One patch in full: the answer of the clean, the corrupted and the patched run, and how each of them goes on when it takes its best guess again and again. The patch is made at its place in the prompt, and holds while the model writes; what is written is not patched.\n\nWhat this cannot tell you: whether another patch would have led to the same words. A continuation follows from its first token more than from the patch.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "corrupted": null,
+      "answer": null,
+      "wrong": null,
+      "kind": "resid_pre",
+      "unit": null,
+      "where": null,
+      "direction": "denoising",
+      "metric": "logit_difference",
+      "at": null,
+      "length": 12
+    },
+    "fields": {
+      "prompt": "text",
+      "layer": "number",
+      "model": "text",
+      "corrupted": "text",
+      "answer": "text",
+      "wrong": "text",
+      "kind": "text",
+      "unit": "number",
+      "where": "number",
+      "direction": "text",
+      "metric": "text",
+      "at": "number",
+      "length": "number"
+    }
+  },
+  "path_patching": {
+    "title": "Path patching",
+    "about": "What a head or MLP says to one receiver, and nothing else of what it does. The sender is given the value that it has in the other text; of that, only what it writes straight into the receiver's input is let through: all other heads, and the MLPs between, keep the values of the run that is patched. Then all after the receivers is computed anew, and the answer read (Wang et al. 2022; Goldowsky-Dill et al. 2023). Each cell is one sender: the change of the metric, as a share of clean − corrupted.\n\nReceivers are the logits, or the queries, keys or values of heads. Where heads share keys and values, so do the receivers. Noising, the papers' direction, shows what the answer needs of each path.\n\nWhat this cannot tell you: what comes by two steps. For that, take what was found here as the next receiver. The receiver's own norm is not frozen, so a share need not be linear in what is sent.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "corrupted": null,
+      "answer": null,
+      "wrong": null,
+      "receivers": "logits",
+      "direction": "noising",
+      "mlps": "frozen",
+      "metric": "logit_difference",
+      "at": null
+    },
+    "fields": {
+      "prompt": "text",
+      "model": "text",
+      "corrupted": "text",
+      "answer": "text",
+      "wrong": "text",
+      "receivers": "text",
+      "direction": "text",
+      "mlps": "text",
+      "metric": "text",
+      "at": "number"
+    }
+  },
+  "prompts": {
+    "title": "Prompt families",
+    "about": "Pairs of texts that differ in one thing, drawn by seed for this model's tokenizer: equally many tokens, answers of one token each. Every row opens in patching. Beside each stands what the model makes of it: logit(right) − logit(wrong), after the clean and after the corrupted text.\n\nWhat this cannot tell you: how the model does on other wordings. A family is a few templates, and a model may have the form without the matter; the source says what the family was made for.",
+    "defaults": {
+      "family": "ioi",
+      "model": "smollm2-135m",
+      "n": 12,
+      "seed": 0,
+      "options": {}
+    },
+    "fields": {
+      "family": "text",
+      "model": "text",
+      "n": "number",
+      "seed": "number",
+      "options": "json"
+    }
+  },
+  "text_pair": {
+    "title": "Two texts, token over token",
+    "about": "Whether two texts align: as many tokens, with the same part of the sentence at the same position. Where the second is left out and the form of the first says what to change (two names of which one comes again, a fact of the list, a text that repeats itself), one is proposed with its answers.\n\nWhat this cannot tell you: whether the two differ in one thing only for the model, too. That two texts have as many tokens does not say that the tokens correspond.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "corrupted": null,
+      "answer": null,
+      "wrong": null
+    },
+    "fields": {
+      "prompt": "text",
+      "model": "text",
+      "corrupted": "text",
       "answer": "text",
       "wrong": "text"
     }

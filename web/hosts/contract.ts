@@ -39,6 +39,8 @@ export interface ViewProps<Payload> {
   change: Change;
   ask: Ask;
   actions?: Action[];
+  /** The address of another view of the same text, in the host that has pages: the lab. */
+  link?: (view: ViewName, state: State) => string;
 }
 
 /** An error in the two sentences the Python side writes: what happened, and what to do next. */

@@ -30,8 +30,8 @@ const OF_TOYS: Example[] = [
 
 const QUIET = new Set(["threshold", "sample"]); // moved continuously: no step of the history each time
 const OF_PAIR = ["corrupted", "answer", "wrong"]; // what comes along from page to page, as long as the text does
-const OF_TEXT = ["query", "key", "stop", "position", ...OF_PAIR];
-const OF_MODEL = ["query", "key", "stop", "position", "pin", "ablate", "ablation", "chosen", "layer", "neuron"];
+const OF_TEXT = ["query", "key", "stop", "position", "at", ...OF_PAIR];
+const OF_MODEL = ["query", "key", "stop", "position", "pin", "ablate", "ablation", "chosen", "layer", "neuron", "only", "receivers"];
 
 class Place {
   path = $state(location.pathname);

@@ -1,5 +1,8 @@
 // Pictures and numbers as files, made in the page.
 
+import type { ViewName } from "../hosts/contract";
+import { fieldsOf, fromState } from "../hosts/requests";
+
 export function download(name: string, content: BlobPart, type: string): void {
   const url = URL.createObjectURL(new Blob([content], { type }));
   const link = document.createElement("a");
@@ -47,10 +50,11 @@ export function python(value: unknown): string {
 }
 
 /** The Python that makes the same picture: what was asked, then what is pinned and switched on. */
-export function copyable(view: string, state: Record<string, string>, more: Record<string, unknown> = {}): string {
-  const { prompt = "", model, ...rest } = state;
-  const shown = Object.fromEntries(Object.entries(rest).filter(([key]) => !(key in more) && key !== "ablation"));
-  const given = Object.entries({ prompt, model, ...more, ...(Object.keys(shown).length > 0 ? { state: shown } : {}) }).filter(
+export function copyable(view: ViewName, state: Record<string, string>, more: Record<string, unknown> = {}): string {
+  const { prompt, model, ...asked } = fromState(view, state);
+  const fields = fieldsOf(view);
+  const shown = Object.fromEntries(Object.entries(state).filter(([key]) => !(key in fields) && !(key in more)));
+  const given = Object.entries({ prompt, model, ...asked, ...more, ...(Object.keys(shown).length > 0 ? { state: shown } : {}) }).filter(
     ([, value]) => value !== undefined && !(Array.isArray(value) && value.length === 0),
   );
   const lines = given.map(([key, value]) => `    ${key}=${python(value)},\n`).join("");

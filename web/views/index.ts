@@ -10,6 +10,23 @@ import LogitLens from "./LogitLens.svelte";
 import Mlp from "./Mlp.svelte";
 import Network from "./Network.svelte";
 import Neuron from "./Neuron.svelte";
+import Patching from "./Patching.svelte";
+import PathPatching from "./PathPatching.svelte";
+import Prompts from "./Prompts.svelte";
 
 // Each component reads its own payload type; a name and its payload always come together.
-export const views: Record<string, Component<ViewProps<any>>> = { attention: Attention, direct_attribution: DirectAttribution, head: Head, head_circuits: HeadCircuits, logit_lens: LogitLens, network: Network, mlp: Mlp, neuron: Neuron };
+
+// Each component reads its own payload type; a name and its payload always come together.
+export const views: Record<string, Component<ViewProps<any>>> = {
+  attention: Attention,
+  direct_attribution: DirectAttribution,
+  head: Head,
+  head_circuits: HeadCircuits,
+  logit_lens: LogitLens,
+  network: Network,
+  mlp: Mlp,
+  neuron: Neuron,
+  patching: Patching,
+  path_patching: PathPatching,
+  prompts: Prompts,
+};

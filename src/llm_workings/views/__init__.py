@@ -11,6 +11,11 @@ from .logit_lens import logit_lens
 from .mlp import mlp, mlp_neurons
 from .network import network
 from .neuron import neuron
+from .pairs import text_pair
+from .patched import patched_answer
+from .patching import patching
+from .paths import path_patching
+from .prompts import prompts
 
 VIEWS: tuple[View, ...] = (
     attention,
@@ -23,5 +28,10 @@ VIEWS: tuple[View, ...] = (
     mlp,
     mlp_neurons,
     neuron,
+    patching,
+    patched_answer,
+    path_patching,
+    prompts,
+    text_pair,
 )
 REGISTRY: dict[str, View] = {view.name: view for view in VIEWS}
