@@ -1177,6 +1177,154 @@ export interface TextPairRequest {
   wrong?: string | null;
 }
 
+/** One eraser, and what it does to the answers. */
+export interface Erasure {
+  name: string;
+  /** Nats a position from the unedited answer to the edited one. */
+  kl: number;
+  /** Nats a token by which the loss rises; None for a model that does not predict the next token. */
+  loss: number | null;
+  /** Squared length of the change over that of the centred vectors. */
+  change: number;
+  /** By how much the logit of the right verb over the wrong one rises; of the made task `number` only. */
+  verb: number | null;
+}
+
+/** Accuracies are of linear probes, on the vectors the eraser was made of and on others. */
+export interface Erased {
+  stop: string;
+  task: string;
+  /** Dimensions that are taken away. */
+  rank: number;
+  /** Of the stream. */
+  width: number;
+  n_train: number;
+  n_test: number;
+  /** The share of the most common label in the training. */
+  majority: number;
+  majority_test: number;
+  /** On the training vectors, as they are. */
+  before: number;
+  /** The same of a new probe that learned from the erased vectors. */
+  after: number;
+  before_test: number;
+  after_test: number;
+  /** A new probe's accuracy on the test vectors after erasing each random subspace. */
+  random_test: number[];
+  /** Where in the sentences it was erased, in words. */
+  where: string;
+  /** In how many the answers were measured. */
+  sentences: number;
+  /** The property's, then random subspaces of the same rank; none for a model without answers. */
+  effects: Erasure[];
+}
+
+export interface ErasedRequest {
+  /** Where to erase: resid_post.20, say. */
+  stop: string;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** What is read off the vectors: number, tense, sentiment, negation or position of made sentences; 'labelled' for your own texts; with a treebank part_of_speech, number, tense, dependency_relation, dependency_depth or feature:NAME. Left out: number, or position for a toy that has no letters for the sentences of the others. */
+  task?: string;
+  /** How many labelled words (or texts) to draw; 3 in 10 of the sentences are tested on. */
+  n?: number;
+  /** Of the sample, the split and the controls. */
+  seed?: number;
+  /** A line each: a label, a tab (or a |), a text; or a CSV with the columns label and text. */
+  labelled?: string;
+  /** Sentences in CoNLL-U, whose words are labelled. */
+  conllu?: string;
+}
+
+/** Numbers by stop are NaN where the probe is not fitted yet, or has no such number. */
+export interface ProbeLadder {
+  model: ModelCard;
+  task: string;
+  /** What the label is, in a sentence. */
+  about: string;
+  /** Whether the score is an accuracy or an R2. */
+  kind: "classes" | "values";
+  unit: "words" | "texts";
+  classes: string[];
+  n_train: number;
+  n_test: number;
+  train_sentences: number;
+  test_sentences: number;
+  /** The score on the test items of always saying the training's most common label (its mean). */
+  majority: number;
+  /** The score of a dictionary: each word's most common label in the training. */
+  lookup: number | null;
+  /** How many different words were learned from; 0 for whole texts. */
+  word_types: number;
+  /** Whether those are few enough to learn by heart, so that the control task says little. */
+  few_types: boolean;
+  /** Bits a label of the uniform code. */
+  uniform_bits: number | null;
+  seed: number;
+  /** Site names, in order. */
+  stops: string[];
+  /** How many of the stops have their probe. */
+  done: number;
+  /** `[stop]` float32. Accuracy, or R2, on the test items. */
+  score: NdArray<Float32Array>;
+  /** `[stop]` float32. Of the 95% interval, by drawing sentences again. */
+  low: NdArray<Float32Array>;
+  /** `[stop]` float32. */
+  high: NdArray<Float32Array>;
+  /** `[stop]` float32. */
+  spearman: NdArray<Float32Array>;
+  /** `[stop]` float32. The same score on the control task: a random label for each word type. */
+  control: NdArray<Float32Array>;
+  /** `[stop]` float32. */
+  selectivity: NdArray<Float32Array>;
+  /** `[stop]` float32. The score of a probe that learned shuffled labels. */
+  shuffled: NdArray<Float32Array>;
+  /** `[stop]` float32. Bits a training label by the online code. */
+  bits: NdArray<Float32Array>;
+  /** `[stop]` float32. How many times shorter than the uniform code that is. */
+  compression: NdArray<Float32Array>;
+  /** `[stop]` float32. */
+  l2: NdArray<Float32Array>;
+  /** `[stop]` float32. */
+  mlp: NdArray<Float32Array>;
+  /** `[stop]` float32. */
+  mlp_control: NdArray<Float32Array>;
+  /** Stops whose fit did not reach its tolerance. */
+  unconverged: string[];
+  /** Those tested on. */
+  sentences: string[];
+  /** `[item]` int32. Of each test item, its sentence, as an index into `sentences`. */
+  item_sentence: NdArray<Int32Array>;
+  /** `[item]` int32. Where the word begins in its sentence, in characters; with `item_end`. */
+  item_begin: NdArray<Int32Array>;
+  /** `[item]` int32. */
+  item_end: NdArray<Int32Array>;
+  /** `[item]` int32. The number of the word in its sentence; 0 for a whole text. */
+  item_word: NdArray<Int32Array>;
+  /** `[item]` float32. The class as an index into `classes`, or the value. */
+  labels: NdArray<Float32Array>;
+  /** `[stop, item]` float32. */
+  predictions: NdArray<Float32Array>;
+  left_out: string[];
+}
+
+export interface ProbeLadderRequest {
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** What is read off the vectors: number, tense, sentiment, negation or position of made sentences; 'labelled' for your own texts; with a treebank part_of_speech, number, tense, dependency_relation, dependency_depth or feature:NAME. Left out: number, or position for a toy that has no letters for the sentences of the others. */
+  task?: string;
+  /** How many labelled words (or texts) to draw; 3 in 10 of the sentences are tested on. */
+  n?: number;
+  /** Of the sample, the split and the controls. */
+  seed?: number;
+  /** Fit a probe with one hidden layer as well, and its control; this takes longer. */
+  mlp?: boolean;
+  /** A line each: a label, a tab (or a |), a text; or a CSV with the columns label and text. */
+  labelled?: string;
+  /** Sentences in CoNLL-U, whose words are labelled. */
+  conllu?: string;
+}
+
 /** Many networks trained together: one a cell, so far. */
 export interface SweepGrid {
   /** The setting that differs from row to row, such as learning_rate; "seed" compares seeds. */
@@ -1235,6 +1383,8 @@ export interface Answers {
   path_patching: Paths;
   prompts: Prompts;
   text_pair: TextPair;
+  erased: Erased;
+  probe_ladder: ProbeLadder;
 }
 
 /** What each view is asked. */
@@ -1254,6 +1404,8 @@ export interface Requests {
   path_patching: PathPatchingRequest;
   prompts: PromptsRequest;
   text_pair: TextPairRequest;
+  erased: ErasedRequest;
+  probe_ladder: ProbeLadderRequest;
 }
 
 /** Every view: its title, the text beside its picture, what a request leaves out, and how an
@@ -1619,6 +1771,49 @@ export const VIEWS = {
       "corrupted": "text",
       "answer": "text",
       "wrong": "text"
+    }
+  },
+  "erased": {
+    "title": "A property erased",
+    "about": "LEACE (Belrose et al. 2023), r(x) = x - W⁺ P W (x - E x), W whitening and P the projection onto what tells the classes apart there: no linear probe then beats the most common label, and x changes least. Beside it, random subspaces of the same rank, drawn where the vectors are white.\n\nWhat this cannot tell you: that the model uses the property nowhere, if nothing changes. Later layers may read it off other words, or hold it in another form. From fewer vectors than several times the stream's width the eraser follows chance, and other vectors keep some of the property.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "task": "",
+      "n": 400,
+      "seed": 0,
+      "labelled": "",
+      "conllu": ""
+    },
+    "fields": {
+      "stop": "text",
+      "model": "text",
+      "task": "text",
+      "n": "number",
+      "seed": "number",
+      "labelled": "text",
+      "conllu": "text"
+    }
+  },
+  "probe_ladder": {
+    "title": "Probe ladder",
+    "about": "Is a property of the text written in the stream, and from which layer on? At each stop a linear probe, p(label | x) = softmax(W x + b), learns from some sentences to read the label off the vector x of one word, and is tested on others. Beside its accuracy stand the most common label, a dictionary of the words, a probe of shuffled labels (chance), and the control task: the same probe on random labels of word types (Hewitt and Liang 2019); score less control is its selectivity. The second ladder is the online code (Voita and Titov 2020): bits to send a training label with the probe's help, fewer where it is easier to read. Of values (depth) the probe is ridge regression, and the score R2.\n\nWhat this cannot tell you: whether the model uses what a probe reads. It may be a leftover, or follow from the words themselves. Erase it and see whether the answers change. A low score says that it is not there linearly, and not that it is not there. Made sentences are few forms; a treebank has many.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "task": "",
+      "n": 400,
+      "seed": 0,
+      "mlp": false,
+      "labelled": "",
+      "conllu": ""
+    },
+    "fields": {
+      "model": "text",
+      "task": "text",
+      "n": "number",
+      "seed": "number",
+      "mlp": "flag",
+      "labelled": "text",
+      "conllu": "text"
     }
   }
 } as const;

@@ -116,7 +116,7 @@ export function start(body: Job, onevent: (event: JobEvent, job: string) => void
   };
 }
 
-const FOLLOW_UPS = new Set<ViewName>(["head", "head_row", "head_circuits", "mlp_neurons", "neuron", "patched_answer", "text_pair"]); // a click's worth: no entry in the list of runs
+const FOLLOW_UPS = new Set<ViewName>(["erased", "head", "head_row", "head_circuits", "mlp_neurons", "neuron", "patched_answer", "text_pair"]); // a click's worth: no entry in the list of runs
 const REMEMBERED = 24;
 const answers = new Map<string, unknown>();
 

@@ -15,6 +15,7 @@ const ASKED_INSIDE: Partial<Record<ViewName, readonly string[]>> = {
   logit_lens: ["chosen"],
   mlp: ["sort", "layer", "position"],
   neuron: ["layer", "neuron"],
+  probe_ladder: ["conllu"],
   network: ["config", "data", "steps", "frames", "sample", "place"], // it was recorded; what its state says is where one looks
 };
 

@@ -9,6 +9,7 @@ import HeadCircuits from "./HeadCircuits.svelte";
 import LogitLens from "./LogitLens.svelte";
 import Mlp from "./Mlp.svelte";
 import Network from "./Network.svelte";
+import ProbeLadder from "./ProbeLadder.svelte";
 import Neuron from "./Neuron.svelte";
 import Patching from "./Patching.svelte";
 import PathPatching from "./PathPatching.svelte";
@@ -23,7 +24,7 @@ export const views: Record<string, Component<ViewProps<any>>> = {
   head: Head,
   head_circuits: HeadCircuits,
   logit_lens: LogitLens,
-  network: Network,
+  network: Network, probe_ladder: ProbeLadder,
   mlp: Mlp,
   neuron: Neuron,
   patching: Patching,

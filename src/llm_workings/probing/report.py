@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from llm_workings.core.progress import SILENT, Progress
 from llm_workings.models.sites import Site
 
 from .activations import STREAM, Activations, Pool, collect
+from .alignment import Passage
 from .probes import LinearProbe, RidgeProbe
 from .scores import Split, check_split, split_sentences
 from .study import Layer, Setting, Study
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from llm_workings.trace.model import LanguageModel
     from llm_workings.trace.plan import Names
 
+Watch = Callable[["ProbeReport"], None]
+Result = tuple[Layer, LinearProbe | RidgeProbe, np.ndarray]
 STRENGTHS = {"classes": (1.0, 10.0, 30.0, 100.0, 300.0, 3000.0), "values": (10.0, 100.0, 1000.0, 10000.0)}
 LIMIT = 12_000
 TESTED = 1 / 3  # of the limit, at most
@@ -63,8 +67,8 @@ class ProbeReport:
         seed: of the sample, the split, the controls and the intervals.
         left_out: words that were not read, by why.
         probes: one a site.
-        predictions: `[site, test word]`; with `labels`, `positions` (word numbers) and `forms` of
-            the test words.
+        predictions: `[site, test word]`; with `labels`, `positions` (word numbers), `forms` and
+            `passages` (the sentence each stands in) of the test words.
     """
 
     task: str
@@ -87,6 +91,7 @@ class ProbeReport:
     labels: np.ndarray
     positions: np.ndarray
     forms: tuple[str, ...]
+    passages: tuple[Passage, ...]
 
     def __getitem__(self, site: Site | str) -> Layer:
         """The result at a site. Raises `UnknownName` for one that was not probed."""
@@ -170,6 +175,7 @@ def probe(
     seed: int = 0,
     budget: int | str | None = None,
     progress: Progress = SILENT,
+    watch: Watch | None = None,
 ) -> ProbeReport:
     """Linear probes of a property at every site, with baselines, controls and intervals.
 
@@ -189,6 +195,7 @@ def probe(
         mdl: whether to report the code length.
         mlp: whether to fit a probe of one hidden layer as well (classes only; it takes longer).
         pool, begin, budget: as in `activations.collect`.
+        watch: called with the report of the sites that are done, as each is.
 
     Raises:
         BadInput: a sentence on both sides of the split, a side without words, one class only, and
@@ -210,6 +217,7 @@ def probe(
         seed=seed,
         budget=budget,
         progress=progress,
+        watch=watch,
     )[0]
 
 
@@ -228,6 +236,7 @@ def probe_all(
     seed: int = 0,
     budget: int | str | None = None,
     progress: Progress = SILENT,
+    watch: Watch | None = None,
 ) -> list[ProbeReport]:
     """Several properties of the same sentences, which the model reads once; the rest as `probe`.
 
@@ -260,61 +269,76 @@ def probe_all(
         strengths = STRENGTHS[one.kind] if l2 is None else (l2,)
         setting = Setting(strengths, mdl, mlp and one.kind == "classes", seed)
         name = one.name if len(tasks) == 1 else f"{one.name} ({number + 1} of {len(tasks)})"
-        reports.append(_report(one, found, n_train, setting, name, progress))
+        reports.append(_report(one, found, n_train, setting, name, progress, watch))
     return reports
 
 
 def _report(
-    task: Task, found: Activations, n_train: int, setting: Setting, name: str, progress: Progress
+    task: Task,
+    found: Activations,
+    n_train: int,
+    setting: Setting,
+    name: str,
+    progress: Progress,
+    watch: Watch | None,
 ) -> ProbeReport:
-    rows = _rows(task, found)
+    rows = rows_of(task, found)
     has = rows >= 0
     train = np.flatnonzero(has & (task.sentence < n_train))
     test = np.flatnonzero(has & (task.sentence >= n_train))
     _check_sides(task, train, test)
     study = Study(task, train, test, setting)
     majority, known = study.baselines()
-    found_at = _each_site(study, found, rows[train], rows[test], name, progress)
-    layers, probes, predictions = zip(*found_at, strict=True)
     forms = task.forms
-    return ProbeReport(
-        task.name,
-        task.about,
-        found.model,
-        task.kind,
-        task.classes,
-        len(train),
-        len(test),
-        len(np.unique(task.sentence[train])),
-        len(np.unique(task.sentence[test])),
-        majority,
-        known,
-        len(set(study.learned)) if task.of_words else 0,
-        layers,
-        setting.seed,
-        {**found.left_out},
-        probes,
-        np.stack(predictions),
-        task.labels[test],
-        np.maximum(task.word[test], 0),
-        tuple(forms[i] for i in test),
-    )
+    tested = tuple(forms[i] for i in test), tuple(task.passages[task.sentence[i]] for i in test)
+
+    def report(done: Sequence[Result]) -> ProbeReport:
+        layers, probes, predictions = zip(*done, strict=True)
+        return ProbeReport(
+            task.name,
+            task.about,
+            found.model,
+            task.kind,
+            task.classes,
+            len(train),
+            len(test),
+            len(np.unique(task.sentence[train])),
+            len(np.unique(task.sentence[test])),
+            majority,
+            known,
+            len(set(study.learned)) if task.of_words else 0,
+            layers,
+            setting.seed,
+            {**found.left_out},
+            probes,
+            np.stack(predictions),
+            task.labels[test],
+            np.maximum(task.word[test], 0),
+            *tested,
+        )
+
+    done: list[Result] = []
+    with closing(_each_site(study, found, rows[train], rows[test], name, progress)) as results:
+        for one in results:
+            done.append(one)
+            if watch is not None and len(done) < len(found.sites):
+                watch(report(done))
+    return report(done)
 
 
 def _each_site(
     study: Study, found: Activations, train: np.ndarray, test: np.ndarray, name: str, progress: Progress
-) -> list[tuple[Layer, LinearProbe | RidgeProbe, np.ndarray]]:
+) -> Generator[Result, None, None]:
     """What comes out at each site; several are worked on at once, each by one thread.
 
     The matrices are small: threads that share one spend their time waiting for each other.
     """
     total, workers = len(found.sites), torch.get_num_threads()
 
-    def at(number: int) -> tuple[Layer, LinearProbe | RidgeProbe, np.ndarray]:
+    def at(number: int) -> Result:
         values = found.values
         return study.layer(found.sites[number], values[train, number], values[test, number])
 
-    results = []
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(workers) as pool:
@@ -322,14 +346,13 @@ def _each_site(
             try:
                 for number, future in enumerate(futures):
                     progress.report(f"probing {name}", number, total)
-                    results.append(future.result())
+                    yield future.result()
             except BaseException:  # stopped, or one has failed: begin no other
                 pool.shutdown(cancel_futures=True)
                 raise
     finally:
         torch.set_num_threads(workers)
     progress.report(f"probing {name}", total, total)
-    return results
 
 
 # --- which sentences -----------------------------------------------------------------------------
@@ -385,7 +408,7 @@ def _words(tasks: list[Task]) -> list[list[int]]:
     return [sorted(words) for words in labelled]
 
 
-def _rows(task: Task, found: Activations) -> np.ndarray:
+def rows_of(task: Task, found: Activations) -> np.ndarray:
     """For each item, the row of its vector; -1 for a word that has none of its own."""
     wide = int(max(found.word.max(), task.word.max())) + 2
     have, want = found.sentence * wide + found.word, task.sentence * wide + task.word

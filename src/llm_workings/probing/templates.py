@@ -46,6 +46,7 @@ FEELINGS = _words(
 WORKS = _words("film book song play meal hotel concert story garden party show trip")
 DENIALS = (("not", "now"), ("never", "always"), ("hardly", "clearly"))
 STATES = _words("open closed empty full clean dirty warm cold wet dry safe dark quiet ready")
+MOST_ROWS = 100_000
 ORDER = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 Row = tuple[str, str, str]  # sentence, class, key word
@@ -114,7 +115,7 @@ def template(name: str, n: int = 600, seed: int = 0) -> Task:
     """
     draw = np.random.default_rng(seed)
     if name == POSITION:
-        _check(n, len(ORDER), 100_000)
+        _check(n, len(ORDER), MOST_ROWS)
         rows = list(_position(draw, n // len(ORDER)))
         passages = tuple(_passage(text) for text, _, _ in rows)
         at = np.arange(len(rows) * len(ORDER))
@@ -143,6 +144,15 @@ def template(name: str, n: int = 600, seed: int = 0) -> Task:
         tuple(key for _, _, key in chosen),
         str(TEMPLATES[name].__doc__),
     )
+
+
+def most(name: str) -> int:
+    """How many labelled words a template makes. Raises `UnknownName` for one that is not there."""
+    if name == POSITION:
+        return MOST_ROWS
+    if name not in TEMPLATES:
+        raise unknown("template", name, NAMES)
+    return sum(1 for _ in TEMPLATES[name]())
 
 
 def _passage(text: str) -> Passage:

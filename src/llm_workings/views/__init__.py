@@ -5,6 +5,7 @@ from __future__ import annotations
 from .attention import attention
 from .contract import View
 from .direct_attribution import direct_attribution
+from .erased import erased
 from .head import head, head_row
 from .head_circuits import head_circuits
 from .logit_lens import logit_lens
@@ -15,6 +16,7 @@ from .pairs import text_pair
 from .patched import patched_answer
 from .patching import patching
 from .paths import path_patching
+from .probe_ladder import probe_ladder
 from .prompts import prompts
 
 VIEWS: tuple[View, ...] = (
@@ -33,5 +35,7 @@ VIEWS: tuple[View, ...] = (
     path_patching,
     prompts,
     text_pair,
+    erased,
+    probe_ladder,
 )
 REGISTRY: dict[str, View] = {view.name: view for view in VIEWS}
