@@ -345,29 +345,26 @@ def attribute(
     if set(ids[0]) & set(ids[1]):
         raise BadInput(f"The right and the wrong answer are the same token: {right!r} and {wrong!r}.")
 
-    def difference(per_token: Tensor) -> Tensor:
-        """Mean over the right tokens less that over the wrong ones, of `[vocabulary, ...]`."""
-        means = [per_token[chosen].double().mean(0) for chosen in ids if chosen]
-        return means[0] - means[1] if len(means) > 1 else means[0]
-
     with torch.no_grad():
         unembed = model.transformer.unembed
-        row = difference(unembed.weight)
-        last = base.stream[-1][position].double()
-        reader, scale, shift, stated = through_norm(model, row, last)
+        row = difference_of(unembed.weight, *ids)
+        direction, scale, shift = through_norm(model, row, base.stream[-1][position].double())
         constants = {} if shift is None else {"final_norm.bias": shift}
         if unembed.bias is not None:
-            constants["unembed.bias"] = float(difference(unembed.bias))
+            constants["unembed.bias"] = float(difference_of(unembed.bias, *ids))
         return DirectAttribution(
             base,
-            _called(model, ids),
+            name_of(model, *ids),
             position,
-            float(difference(base.logits[position])),
-            stated,
-            scale,
+            float(difference_of(base.logits[position], *ids)),
+            norm_in_words(model, float(scale)),
+            float(scale),
             base.run.pieces()[: (position + 1) if base.spec.causal else base.n],
-            reader,
-            {name: float(vector.double() @ reader) for name, vector in _embedded(base, position).items()},
+            direction / scale,
+            {
+                name: float(vector.double() @ direction / scale)
+                for name, vector in _embedded(base, position).items()
+            },
             constants,
             tuple(_layer_of(base, i, position, progress) for i in range(base.spec.n_layers)),
         )
@@ -389,22 +386,46 @@ def why_not(model: LanguageModel) -> str:
     return ""
 
 
-def through_norm(model: LanguageModel, row: Tensor, x: Tensor) -> tuple[Tensor, float, float | None, str]:
-    """The reader r of an unembedding row, the norm's divisor at x, its shift's share, and it all in words."""
+def through_norm(model: LanguageModel, row: Tensor, x: Tensor) -> tuple[Tensor, Tensor, float | None]:
+    """How a row of the unembedding reads streams through the final norm.
+
+    Args:
+        row: `[d_model]` float64.
+        x: the last streams, `[..., d_model]` float64.
+
+    Returns:
+        The direction `[d_model]` and the norm's divisors `[...]` at x (1 without a norm): a part of a stream
+        times the direction, over the divisor, is its share. Then the share of the norm's shift, if any.
+    """
     kind = model.spec.norm
     if isinstance(kind, NoNorm):
-        return row, 1.0, None, "No final norm: the unembedding reads the stream as it is."
+        return row, torch.ones_like(x[..., 0]), None
     norm = model.transformer.final_norm
     gained = norm.weight.double() * row
     if isinstance(kind, LayerNorm):
-        scale = float(((x - x.mean()).pow(2).mean() + kind.eps).sqrt())
-        stated = (
+        centred = x - x.mean(-1, keepdim=True)
+        scale = (centred.pow(2).mean(-1) + kind.eps).sqrt()
+        return gained - gained.mean(), scale, float(norm.bias.double() @ row)
+    return gained, (x.pow(2).mean(-1) + kind.eps).sqrt(), None
+
+
+def norm_in_words(model: LanguageModel, scale: float) -> str:
+    """How the final norm is treated, in a sentence; `scale` is what it divides by."""
+    kind = model.spec.norm
+    if isinstance(kind, NoNorm):
+        return "No final norm: the unembedding reads the stream as it is."
+    if isinstance(kind, LayerNorm):
+        return (
             f"Final LayerNorm: its divisor is held at this run's {scale:.4g}; its centring is linear and "
             "made in each term; its shift is the term final_norm.bias."
         )
-        return (gained - gained.mean()) / scale, scale, float(norm.bias.double() @ row), stated
-    scale = float((x.pow(2).mean() + kind.eps).sqrt())
-    return gained / scale, scale, None, f"Final RMSNorm: its divisor is held at this run's {scale:.4g}."
+    return f"Final RMSNorm: its divisor is held at this run's {scale:.4g}."
+
+
+def difference_of(per_token: Tensor, right: Sequence[int], wrong: Sequence[int]) -> Tensor:
+    """Mean over the right tokens less that over the wrong ones, float64, of `[vocabulary, ...]`."""
+    means = [per_token[list(chosen)].double().mean(0) for chosen in (right, wrong) if chosen]
+    return means[0] - means[1] if len(means) > 1 else means[0]
 
 
 def _embedded(base: Base, position: int) -> dict[str, Tensor]:
@@ -446,8 +467,11 @@ def _numbers(named: dict[str, float]) -> Tensor:
     return torch.tensor([*named.values()], dtype=torch.float64)
 
 
-def _called(model: LanguageModel, ids: list[list[int]]) -> str:
-    said = [", ".join(repr(model.tokenizer.piece(token)) for token in chosen) for chosen in ids if chosen]
-    if len(said) == 1:
-        return f"logit of {said[0]}"
-    return f"logit difference {said[0]} − {said[1]}"
+def name_of(model: LanguageModel, right: Sequence[int], wrong: Sequence[int]) -> str:
+    """What is attributed, in words: `logit difference ' Mary' − ' John'`."""
+    said = [
+        ", ".join(repr(model.tokenizer.piece(token)) for token in chosen)
+        for chosen in (right, wrong)
+        if chosen
+    ]
+    return f"logit of {said[0]}" if len(said) == 1 else f"logit difference {said[0]} − {said[1]}"

@@ -34,7 +34,7 @@ from llm_workings.core.errors import NotSupported
 from llm_workings.models.spec import LayerNorm, NoNorm
 from llm_workings.models.transformer import UNTAPPED, Block, Norm
 
-from .direct_attribution import through_norm, why_not
+from .direct_attribution import norm_in_words, through_norm, why_not
 
 if TYPE_CHECKING:
     from llm_workings.trace.model import LanguageModel
@@ -68,7 +68,8 @@ class Reader:
         if instead is not None:
             row = row - rows[instead].double()
         with torch.no_grad():
-            return through_norm(self.model, row, self.last)[0]
+            direction, scale, _ = through_norm(self.model, row, self.last)
+            return direction / scale
 
     def shares(self, write: Tensor) -> Tensor:
         """`[vocabulary]`: the share of every token's logit that `write`, `[d_model]`, has."""
@@ -86,8 +87,8 @@ def reader(model: LanguageModel, last: Tensor) -> Reader:
     row = model.transformer.unembed.weight.detach()[0].double()
     last = last.detach().double()
     with torch.no_grad():
-        _, scale, _, stated = through_norm(model, row, last)
-    return Reader(model, last, scale, stated)
+        scale = float(through_norm(model, row, last)[1])
+    return Reader(model, last, scale, norm_in_words(model, scale))
 
 
 def check_linear(model: LanguageModel) -> None:
