@@ -228,6 +228,7 @@ WITH_PYTHON = [
     "docs/views.md",
     "docs/views/network.md",
     "docs/views/patching.md",
+    "docs/views/residual.md",
 ]
 ON_THE_REAL_MODEL = {
     "README.md",
@@ -238,6 +239,7 @@ ON_THE_REAL_MODEL = {
     "docs/steering.md",
     "docs/views.md",
     "docs/views/patching.md",
+    "docs/views/residual.md",
 }
 
 

@@ -286,6 +286,8 @@ REQUESTS = {
     "head": {"layer": 1, "head": 0},
     "head_circuits": {"layer": 1, "head": 0},
     "head_row": {"layer": 1, "head": 0, "query": 3},
+    "neuron": {"layer": 1, "neuron": 3},
+    "residual_edit": {"stop": "mlp.1", "how": "zero"},
 }
 
 

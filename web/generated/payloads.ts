@@ -1325,6 +1325,138 @@ export interface ProbeLadderRequest {
   conllu?: string;
 }
 
+/** A place where something is added to the stream. */
+export interface StreamStop {
+  /** `embed`, `attention.3`, `mlp.3`. */
+  name: string;
+  kind: "embed" | "attention" | "mlp";
+  layer: number | null;
+  /** Where an edit changes what is added here: `attn_out.3`. */
+  site: string;
+}
+
+/** How one token stands among all, if the model stopped at each stop. */
+export interface Standing {
+  token: Token;
+  /** `[stop, position]` float32. */
+  probability: NdArray<Float32Array>;
+  /** `[stop, position]` int32. 0 is the best: how many tokens have a higher logit. */
+  rank: NdArray<Int32Array>;
+  /** `[stop, position]` float32. */
+  logit: NdArray<Float32Array>;
+}
+
+/** What the model's own final norm and head make of the stream after each stop. What is not read yet is NaN, its `best` and ranks -1. */
+export interface StreamLens {
+  /** Each token named in `best`, once. */
+  vocabulary: Token[];
+  /** `[stop, position]` int32. The best guess, as an index into `vocabulary`. */
+  best: NdArray<Int32Array>;
+  /** `[stop, position]` float32. Of the best guess. */
+  probability: NdArray<Float32Array>;
+  answer: Standing;
+  wrong: Standing | null;
+}
+
+/** What each stop adds to the logit (or the difference of two) by itself. At every position the shares and the constants add up to it; `error` is what is left over. */
+export interface StreamShares {
+  /** `logit of ' Mary'`, or `logit difference ' Mary' − ' John'`. */
+  what: string;
+  /** `[stop, position]` float64. */
+  share: NdArray<Float64Array>;
+  constants: Constant[];
+  /** `[position]` float64. What the model itself said. */
+  logit: NdArray<Float64Array>;
+  /** `[position]` float64. Sum of the shares and constants, less the logit: rounding. */
+  error: NdArray<Float64Array>;
+  /** `[position]` float64. What the final norm divides by. */
+  scale: NdArray<Float64Array>;
+  /** How the final norm is treated, in a sentence, at the position drawn. */
+  norm: string;
+}
+
+/** The stream of every token at every stop: a row a stop, a column a position. */
+export interface Residual {
+  model: ModelCard;
+  tokens: Token[];
+  /** As it was asked; None for the model's own best. */
+  answer: string | null;
+  wrong: string | null;
+  /** Whose stream is drawn first. */
+  position: number;
+  /** Where the model answers: the last position, or the first mask; None where it answers nothing. */
+  answer_position: number | null;
+  stops: StreamStop[];
+  /** How a layer's parts are put together: the MLP reads what attention added; both read the same stream (the stop between them is then a sum that nothing reads); or the sum is normed after each. */
+  combines: "one after the other" | "side by side" | "normed";
+  /** `[stop, position]` float32. Length of the stream after the stop. */
+  norm: NdArray<Float32Array>;
+  /** `[stop, position]` float32. Length of what the stop adds. */
+  added: NdArray<Float32Array>;
+  /** `[stop, position]` float32. Of what it adds with the stream before it; NaN at the embedding. */
+  cosine: NdArray<Float32Array>;
+  /** `[stop, position]` float32. Of what it adds with the last stream. */
+  cosine_final: NdArray<Float32Array>;
+  /** None for a model without a head. */
+  lens: StreamLens | null;
+  shares: StreamShares | null;
+  /** Why the logit is no sum over the stops, where it is not; else empty. */
+  why_no_shares: string;
+  /** False while the lens is still being read. */
+  complete: boolean;
+}
+
+export interface ResidualRequest {
+  /** The text the model reads. */
+  prompt: string;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** One token, its leading space included, that is followed along the stream. Left out, it is the model's own best answer. */
+  answer?: string | null;
+  /** One token whose logit is taken off the answer's: what is then attributed is the difference of the two. */
+  wrong?: string | null;
+  /** The token whose stream is drawn, from 0. Left out, it is the last, or the first mask of a masked-language model. */
+  position?: number | null;
+}
+
+/** What the model answers before and after a stop is edited. */
+export interface ResidualEdit {
+  model: ModelCard;
+  tokens: Token[];
+  stop: StreamStop;
+  how: "zero" | "mean" | "patch";
+  /** Where it is edited; None for all positions. */
+  position: number | null;
+  /** Where the answer is read. */
+  answer_position: number;
+  before: Guess[];
+  /** The best of both runs and the two answers, in each list, best first. */
+  after: Guess[];
+  /** `logit of ' Mary'`, or `logit difference ' Mary' − ' John'`. */
+  what: string;
+  value_before: number;
+  value_after: number;
+}
+
+export interface ResidualEditRequest {
+  /** The text the model reads. */
+  prompt: string;
+  /** What adds to the stream there: embed, or attention.3, mlp.3 by layer. */
+  stop: string;
+  /** What stands in place of what the stop adds: nothing, its own mean over the positions of this text, or what it adds in the other text. */
+  how: "zero" | "mean" | "patch";
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** The token at which it is replaced, from 0. Left out, all tokens. */
+  position?: number | null;
+  /** The text to patch from. It must have as many tokens as the text itself. */
+  corrupted?: string | null;
+  /** One token, its leading space included, that is followed along the stream. Left out, it is the model's own best answer. */
+  answer?: string | null;
+  /** One token whose logit is taken off the answer's: what is then attributed is the difference of the two. */
+  wrong?: string | null;
+}
+
 /** Many networks trained together: one a cell, so far. */
 export interface SweepGrid {
   /** The setting that differs from row to row, such as learning_rate; "seed" compares seeds. */
@@ -1385,6 +1517,8 @@ export interface Answers {
   text_pair: TextPair;
   erased: Erased;
   probe_ladder: ProbeLadder;
+  residual: Residual;
+  residual_edit: ResidualEdit;
 }
 
 /** What each view is asked. */
@@ -1406,6 +1540,8 @@ export interface Requests {
   text_pair: TextPairRequest;
   erased: ErasedRequest;
   probe_ladder: ProbeLadderRequest;
+  residual: ResidualRequest;
+  residual_edit: ResidualEditRequest;
 }
 
 /** Every view: its title, the text beside its picture, what a request leaves out, and how an
@@ -1814,6 +1950,44 @@ export const VIEWS = {
       "mlp": "flag",
       "labelled": "text",
       "conllu": "text"
+    }
+  },
+  "residual": {
+    "title": "Residual stream",
+    "about": "Each token has a stream x, a vector that starts as the token's embedding; every attention and every MLP reads it and adds to it: x_after = x_before + added. The line of stations is one token's stream. Under each station stands the lens: the best guess if the model stopped there, softmax(W_U · norm(x)).\n\nAbove it, what each station adds to the logit of the answer by itself (or to the difference of two logits): added · (g * w) / s, with w the answer's row of the unembedding, g the final norm's gain and s what that norm divides by in this run. These shares, and the biases at the end, add up to the logit exactly; what is left over is rounding and is stated.\n\nWhat this cannot tell you: a share is what a station writes towards the answer directly. What it does through later layers that read it is not in it, and is often more: ablate or patch the station to see. A lens reads an early stream in the last layer's terms, which it was not written for.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "answer": null,
+      "wrong": null,
+      "position": null
+    },
+    "fields": {
+      "prompt": "text",
+      "model": "text",
+      "answer": "text",
+      "wrong": "text",
+      "position": "number"
+    }
+  },
+  "residual_edit": {
+    "title": "The answer without a station",
+    "about": "The model reads the text again with what one attention, MLP or the embedding adds to the stream replaced, at one token or at all: by zero, by its mean over the positions of this text, or by what the same station adds in another text of as many tokens. All that comes after is computed anew.\n\nWhat this cannot tell you: zero is a value that the model never met, and one station's mean still says what it usually does. Stations after it may take over its work, so a small change does not say that it does nothing.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "position": null,
+      "corrupted": null,
+      "answer": null,
+      "wrong": null
+    },
+    "fields": {
+      "prompt": "text",
+      "stop": "text",
+      "how": "text",
+      "model": "text",
+      "position": "number",
+      "corrupted": "text",
+      "answer": "text",
+      "wrong": "text"
     }
   }
 } as const;

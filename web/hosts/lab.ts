@@ -116,7 +116,7 @@ export function start(body: Job, onevent: (event: JobEvent, job: string) => void
   };
 }
 
-const FOLLOW_UPS = new Set<ViewName>(["erased", "head", "head_row", "head_circuits", "mlp_neurons", "neuron", "patched_answer", "text_pair"]); // a click's worth: no entry in the list of runs
+const FOLLOW_UPS = new Set<ViewName>(["erased", "head", "head_row", "head_circuits", "mlp_neurons", "neuron", "patched_answer", "text_pair", "residual_edit"]); // a click's worth: no entry in the list of runs
 const REMEMBERED = 24;
 const answers = new Map<string, unknown>();
 
@@ -164,10 +164,11 @@ class Partials<Payload> {
     this.fetching = true;
     try {
       const response = await call(`/api/jobs/${encodeURIComponent(job)}/partial`);
+      if (response.status === 204) return; // the work has ended meanwhile: its last event says how
       const payload = unpack<Payload>(new Uint8Array(await response.arrayBuffer()));
       if (!this.ended) this.show(payload);
     } catch {
-      // the work has ended meanwhile: its last event says how
+      // the lab does not answer: the work's own socket says so
     } finally {
       this.fetching = false;
     }

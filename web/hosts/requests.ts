@@ -16,6 +16,7 @@ const ASKED_INSIDE: Partial<Record<ViewName, readonly string[]>> = {
   mlp: ["sort", "layer", "position"],
   neuron: ["layer", "neuron"],
   probe_ladder: ["conllu"],
+  residual: ["position"], // its payload holds every position
   network: ["config", "data", "steps", "frames", "sample", "place"], // it was recorded; what its state says is where one looks
 };
 

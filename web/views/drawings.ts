@@ -7,8 +7,8 @@ import { inkOn, colour, level, type Palette, readPalette } from "../parts/palett
 import { three } from "../parts/numbers";
 import { visible } from "../parts/tokens";
 
-const SANS = "IBM Plex Sans, system-ui, sans-serif";
-const MONO = "IBM Plex Mono, ui-monospace, monospace";
+export const SANS = "IBM Plex Sans, system-ui, sans-serif";
+export const MONO = "IBM Plex Mono, ui-monospace, monospace";
 
 export function page(width: number, height: number, title: string, body: string, palette: Palette): string {
   return (

@@ -14,6 +14,7 @@ import Neuron from "./Neuron.svelte";
 import Patching from "./Patching.svelte";
 import PathPatching from "./PathPatching.svelte";
 import Prompts from "./Prompts.svelte";
+import Residual from "./Residual.svelte";
 
 // Each component reads its own payload type; a name and its payload always come together.
 
@@ -24,10 +25,12 @@ export const views: Record<string, Component<ViewProps<any>>> = {
   head: Head,
   head_circuits: HeadCircuits,
   logit_lens: LogitLens,
-  network: Network, probe_ladder: ProbeLadder,
+  network: Network,
+  probe_ladder: ProbeLadder,
   mlp: Mlp,
   neuron: Neuron,
   patching: Patching,
   path_patching: PathPatching,
   prompts: Prompts,
+  residual: Residual,
 };

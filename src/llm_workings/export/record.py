@@ -16,7 +16,15 @@ from llm_workings.views.lab import Lab
 from llm_workings.views.network import MOST_STEPS
 from llm_workings.views.network_parts import Recording
 
-from . import of_attention, of_direct_attribution, of_logit_lens, of_mlp, of_patching, of_probe_ladder
+from . import (
+    of_attention,
+    of_direct_attribution,
+    of_logit_lens,
+    of_mlp,
+    of_patching,
+    of_probe_ladder,
+    of_residual,
+)
 from .html import Answer, page
 from .recorder import Recorder
 
@@ -85,5 +93,6 @@ FOLLOWED: dict[str, Callable[[Recorder], None]] = {
     "network": _network,
     "probe_ladder": of_probe_ladder.record,
     "patching": of_patching.record,
+    "residual": of_residual.record,
 }
 """What a reader may open next, by the view that the file shows."""

@@ -198,11 +198,8 @@ def _jobs_routes(served: Served, jobs: Jobs, store: Store, limits: Limits) -> AP
     def job_partial(name: str) -> Response:
         job = jobs.get(name)
         picture = job.partial
-        if picture is None:
-            raise NotReady(
-                f"The job {name!r} has no partial payload: it is {job.state}.",
-                hint="Its events say when there is one, in `partials`.",
-            )
+        if picture is None:  # no mistake of the page's: it may have asked a moment late
+            return Response(status_code=204)
         return Response(picture, media_type=WIRE, headers={"cache-control": "no-store"})
 
     @router.websocket("/jobs/{name}/events")

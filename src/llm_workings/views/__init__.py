@@ -18,6 +18,8 @@ from .patching import patching
 from .paths import path_patching
 from .probe_ladder import probe_ladder
 from .prompts import prompts
+from .residual import residual
+from .residual_edit import residual_edit
 
 VIEWS: tuple[View, ...] = (
     attention,
@@ -37,5 +39,7 @@ VIEWS: tuple[View, ...] = (
     text_pair,
     erased,
     probe_ladder,
+    residual,
+    residual_edit,
 )
 REGISTRY: dict[str, View] = {view.name: view for view in VIEWS}

@@ -104,9 +104,9 @@ def run(
         edits += [FunctionEdit(site("pattern", layer), look) for layer in range(spec.n_layers)]
     scored: list[int] | bool = False
     if not isinstance(spec.head, NoHead):
-        answered = _answered(model, ids)
+        place = answered(model, ids)
         tail = range(max(0, len(ids) - COMPARED), len(ids))
-        scored = sorted({*tail, answered}) if answered is not None else list(tail)
+        scored = sorted({*tail, place}) if place is not None else list(tail)
     done = model.run(ids, keep=stream_of(spec), edits=edits, logits=scored, progress=lab.progress)
     return Pass(model, ids, done)
 
@@ -135,11 +135,16 @@ def check_head(model: LanguageModel, layer: int, head: int) -> None:
 
 def check_position(done: Pass, position: int, what: str) -> None:
     """Raises `BadInput` for a position that the text does not have."""
-    if not 0 <= position < len(done.ids):
+    check_index(len(done.ids), position, what)
+
+
+def check_index(n: int, position: int, what: str) -> None:
+    """Raises `BadInput` for a position that a text of `n` tokens does not have."""
+    if not 0 <= position < n:
         raise BadInput(
-            f"There is no {what} {position}: the text has positions 0 to {len(done.ids) - 1}.",
-            hint=f"Take {len(done.ids) - 1}, the last.",
-            given={what: position, "tokens": len(done.ids)},
+            f"There is no {what} {position}: the text has positions 0 to {n - 1}.",
+            hint=f"Take {n - 1}, the last.",
+            given={what: position, "tokens": n},
         )
 
 
@@ -149,10 +154,11 @@ def answer_position(done: Pass) -> int | None:
 
     None for a model without a head, and for a text without a mask.
     """
-    return None if isinstance(done.model.spec.head, NoHead) else _answered(done.model, done.ids)
+    return None if isinstance(done.model.spec.head, NoHead) else answered(done.model, done.ids)
 
 
-def _answered(model: LanguageModel, ids: list[int]) -> int | None:
+def answered(model: LanguageModel, ids: list[int]) -> int | None:
+    """Where a model with a head answers: the last position, or the first mask; None without a mask."""
     if model.spec.causal:
         return len(ids) - 1
     mask = model.tokenizer.mask_id
@@ -161,14 +167,19 @@ def _answered(model: LanguageModel, ids: list[int]) -> int | None:
 
 def guesses(done: Pass, position: int, *, most: int, also: Sequence[int] = ()) -> list[Guess]:
     """The `most` best tokens at a position, and how those of `also` stand; best first."""
+    return best_of(done.model, done.run.logits[0, done.run.scored.index(position)], most=most, also=also)
+
+
+def best_of(model: LanguageModel, logits: Tensor, *, most: int, also: Sequence[int] = ()) -> list[Guess]:
+    """The `most` best tokens of `logits`, `[vocabulary]`, and how those of `also` stand; best first."""
     from .lab import token_of
 
-    logits = done.run.logits[0, done.run.scored.index(position)].double()
+    logits = logits.double()
     total = logits.logsumexp(0)
     chosen = dict.fromkeys([*logits.topk(min(most, len(logits))).indices.tolist(), *also])
     found = [
         Guess(
-            token=token_of(done.model, index),
+            token=token_of(model, index),
             probability=float((logits[index] - total).exp()),
             logit=float(logits[index]),
             rank=int((logits > logits[index]).sum()),
@@ -243,7 +254,7 @@ def read_through(lab: Lab, done: Pass, chosen: str | None) -> Lens:
         )
     own, scored = done.run.logits[0].float(), list(done.run.scored)
     if chosen is None:
-        position = _answered(model, done.ids)
+        position = answered(model, done.ids)
         followed = int(own[scored.index(n - 1 if position is None else position)].argmax())
     else:
         followed = model.token(chosen)
