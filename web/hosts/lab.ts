@@ -15,6 +15,21 @@ export interface ModelEntry {
   fetchable: boolean;
   loaded: boolean;
 }
+/** A vision model has a set of pictures that it was made for. */
+export interface VisionEntry extends ModelEntry {
+  set: string | null;
+}
+export interface PictureSet {
+  name: string;
+  title: string;
+  about: string;
+  n: number;
+}
+export interface Vision {
+  models: VisionEntry[];
+  sets: PictureSet[];
+  default: string;
+}
 export interface Run {
   id: number;
   created: string;
@@ -66,6 +81,12 @@ async function json<Value>(path: string, method = "GET", body?: unknown): Promis
 
 export const api = {
   models: () => json<{ models: ModelEntry[]; default: string }>("/api/models"),
+  vision: () => json<Vision>("/api/vision"),
+  /** Keeps a picture file in the lab; the name that views take it by. */
+  async keepPicture(file: Blob): Promise<string> {
+    const response = await call("/api/pictures", { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } });
+    return ((await response.json()) as { name: string }).name;
+  },
   tokens: (model: string, text: string) => json<{ tokens: Token[]; n_ctx: number }>("/api/tokens", "POST", { model, text }),
   runs: (before?: number) => json<{ runs: Run[]; more: boolean }>(before === undefined ? "/api/runs" : `/api/runs?before=${before}`),
   changeRun: (id: number, patch: { note?: string; kept?: boolean }) => json<Run>(`/api/runs/${id}`, "PATCH", patch),

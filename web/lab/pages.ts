@@ -31,6 +31,24 @@ const ALL: Group[] = [
   },
   { title: "Probes", mark: "probes", tabs: [{ view: "probe_ladder", title: "Probes" }] },
   { title: "Steering", mark: "steering", tabs: [{ view: "steering", title: "Steering" }] },
+  {
+    title: "Attribution", mark: "attribution",
+    tabs: [
+      { view: "attribution_gallery", title: "Pictures" },
+      { view: "attribution_table", title: "Which method is right" },
+      { view: "token_attribution", title: "Tokens" },
+    ],
+  },
+  {
+    title: "Features", mark: "features",
+    tabs: [
+      { view: "feature_visualization", title: "Visualize" },
+      { view: "unit", title: "One unit" },
+      { view: "activation_heatmap", title: "Heatmap" },
+      { view: "activation_map", title: "Layers" },
+      { view: "adversary", title: "Misled" },
+    ],
+  },
 ];
 
 /** The groups with the views that this build has. */

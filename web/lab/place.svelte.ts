@@ -30,6 +30,7 @@ const OF_TOYS: Example[] = [
 
 const QUIET = new Set(["threshold", "sample"]); // moved continuously: no step of the history each time
 const OF_PAIR = ["corrupted", "answer", "wrong"]; // what comes along from page to page, as long as the text does
+const OF_PICTURE = ["net", "picture", "target", "contrast"]; // the same, of pages about pictures
 const OF_TEXT = ["query", "key", "stop", "position", "at", ...OF_PAIR];
 const OF_MODEL = ["query", "key", "stop", "position", "pin", "ablate", "ablation", "chosen", "layer", "neuron", "only", "receivers"];
 
@@ -102,7 +103,7 @@ class Place {
 
   /** What goes along to another page, and `patch`: the model, and the text with what is asked of it. */
   private along(patch: State): State {
-    const names = ["prompt", "model", ...("prompt" in patch ? [] : OF_PAIR)];
+    const names = ["prompt", "model", ...("prompt" in patch ? [] : OF_PAIR), ...OF_PICTURE];
     const kept = names.filter((name) => this.params[name] !== undefined).map((name) => [name, this.params[name]!]);
     return { ...Object.fromEntries(kept), ...patch };
   }

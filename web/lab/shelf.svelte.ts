@@ -1,7 +1,7 @@
 // What the lab has: its models, and those being fetched.
 
 import { LabError } from "../hosts/contract";
-import { api, start, type JobEvent, type ModelEntry, type Work } from "../hosts/lab";
+import { api, start, type JobEvent, type ModelEntry, type Vision, type Work } from "../hosts/lab";
 
 export interface Fetching {
   event: JobEvent | null;
@@ -11,6 +11,7 @@ export interface Fetching {
 
 class Shelf {
   models = $state.raw<ModelEntry[] | null>(null);
+  vision = $state.raw<Vision | null>(null); // asked for by the pages about pictures
   standard = $state(""); // the model that is used when none was named
   error = $state.raw<LabError | null>(null);
   fetching = $state<Record<string, Fetching>>({});
@@ -26,8 +27,16 @@ class Shelf {
     }
   }
 
+  async loadVision(): Promise<void> {
+    try {
+      this.vision = await api.vision();
+    } catch (thrown) {
+      this.error = LabError.from(thrown);
+    }
+  }
+
   entry(name: string): ModelEntry | undefined {
-    return this.models?.find((model) => model.name === name);
+    return [...(this.models ?? []), ...(this.vision?.models ?? [])].find((model) => model.name === name);
   }
 
   fetch(name: string): void {
@@ -38,7 +47,7 @@ class Shelf {
     this.fetching[name] = { event: null, error: null, work };
     work.ended.then(
       async () => {
-        await this.load();
+        await Promise.all([this.load(), this.vision && this.loadVision()]);
         delete this.fetching[name];
       },
       (thrown: unknown) => {

@@ -272,6 +272,15 @@ def _model_routes(served: Served, jobs: Jobs, limits: Limits) -> APIRouter:
     def list_models() -> dict[str, Any]:
         return served.model_list()
 
+    @router.get("/vision")
+    def list_vision() -> dict[str, Any]:
+        return served.vision_list()
+
+    @router.post("/pictures", status_code=201)
+    async def keep(request: Request) -> dict[str, str]:
+        data = await request.body()
+        return {"name": await asyncio.to_thread(served.keep_picture, data)}
+
     @router.post("/tokens")
     async def tokens(ask: TokensAsk, request: Request) -> Response:
         check_texts(ask.model_dump(), limits.text)

@@ -24,6 +24,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llm_workings.core.errors import LabError, Refused, TooLarge
+from llm_workings.data.images import MOST_BYTES
 
 log = logging.getLogger("llm_workings.server")
 
@@ -53,11 +54,15 @@ HEADERS = {
 }
 
 
+PICTURES = "/api/pictures"  # where a body may be as large as a picture
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one request may bring, and how much work may wait."""
 
     body: int = 2 * 2**20  # bytes
+    picture: int = MOST_BYTES  # bytes of a picture file
     text: int = 200_000  # characters of any one text in a request
     queue: int = 32  # jobs that wait
     finished: int = 200  # ended jobs that are remembered; their runs stay in the store
@@ -204,7 +209,7 @@ class Guards:
 
     async def _bounded(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
         """The body, read here up to the limit and then handed on."""
-        limit = self._limits.body
+        limit = self._limits.picture if scope["path"] == PICTURES else self._limits.body
         announced = headers.get("content-length", "0")
         if not announced.isdecimal() or int(announced) > limit:
             raise _too_large(announced, limit)
@@ -231,7 +236,7 @@ class Guards:
 def _too_large(size: str, limit: int) -> TooLarge:
     return TooLarge(
         f"The request's body is {size} bytes; the limit is {limit}.",
-        hint="Send less text at once.",
+        hint="Send less at once.",
         given={"bytes": size, "limit": limit},
     )
 

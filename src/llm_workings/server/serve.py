@@ -58,7 +58,7 @@ def run_lab(
             folders = [*folders, Path(model)]
         allowed = AllowedModels((entry.name for entry in catalogue.entries()), folders)
         first = allowed.check(model) if model is not None else catalogue.default_model()
-        served = Served(Lab(), REGISTRY, allowed, default=first if model is not None else None)
+        served = Served(Lab(files=False), REGISTRY, allowed, default=first if model is not None else None)
         with Store() as store:
             app = create_app(
                 served,

@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 from llm_workings.core.errors import BadInput, LabError, NotReady, TooLarge, unknown
 from llm_workings.core.progress import Progress
 from llm_workings.core.wire import pack
+from llm_workings.data.own_pictures import keep_picture
+from llm_workings.data.pictures import PICTURES
 from llm_workings.models import catalogue
 from llm_workings.models.folder import count_parameters, read_config, weight_files
+from llm_workings.models.vision_nets import VISION_NETS, VISION_WHEELS, vision_entries
+from llm_workings.views.vision_parts import DEFAULT_NET, IN_A_SET
 
 from .jobs import Work
 from .names import AllowedModels
@@ -55,7 +59,13 @@ class Served:
         """The whole request, its model's name checked, ready to be run."""
         asked = self.view(name).parse(request)
         model = getattr(asked, "model", None)
+        if (net := getattr(asked, "net", None)) is not None:
+            self._check_net(net)
         return asked if model is None else asked.model_copy(update={"model": self.allowed.check(model)})
+
+    def _check_net(self, net: str) -> None:
+        if net not in VISION_NETS and net not in VISION_WHEELS:
+            raise unknown("vision model", net, [*VISION_NETS, *VISION_WHEELS])
 
     def viewing(self, name: str, asked: Request) -> Work:
         view = self.view(name)
@@ -66,6 +76,22 @@ class Served:
 
         view = self.view(name)
         return lambda progress: export_view(self.lab.for_job(progress), view, asked, state).encode()
+
+    # ---- pictures --------------------------------------------------------------------------------
+
+    def vision_list(self) -> dict[str, Any]:
+        """The vision models and the sets of pictures that a page may offer."""
+        sets = [
+            {"name": name, "title": one.title, "about": one.about, "shape": one.shape, "n": IN_A_SET}
+            for name, one in PICTURES.items()
+        ]
+        own = {name: net.data for name, net in VISION_NETS.items()}
+        models = [{**asdict(entry), "set": own.get(entry.name)} for entry in vision_entries()]
+        return {"models": models, "sets": sets, "default": DEFAULT_NET}
+
+    def keep_picture(self, data: bytes) -> str:
+        """Keep a picture that the user gave; the name to ask for it by."""
+        return keep_picture(data)
 
     # ---- models ----------------------------------------------------------------------------------
 
@@ -87,6 +113,14 @@ class Served:
         return self.allowed.check(name) in self.lab.loaded()
 
     def fetching(self, name: str) -> Work:
+        if name in VISION_WHEELS:
+
+            def work_of_vision(progress: Progress) -> None:
+                from llm_workings.models.vision_load import fetch_vision
+
+                fetch_vision(name, progress)
+
+            return work_of_vision
         checked = self.allowed.check(name)
 
         def work(progress: Progress) -> None:

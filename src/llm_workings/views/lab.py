@@ -17,9 +17,11 @@ from .parts import HeadRef, ModelCard, Token
 if TYPE_CHECKING:
     from llm_workings.causal.base import Base
     from llm_workings.causal.patching import Pair
+    from llm_workings.models.vision_wrap import VisionModel
     from llm_workings.trace.model import LanguageModel
 
     from .passes import Pass
+    from .vision_parts import Opened
 
 Item = TypeVar("Item")
 MODEL_BYTES = 6 * 2**30
@@ -92,6 +94,7 @@ class Lab:
         model_bytes: how many bytes of loaded models to keep (at least the last one is kept).
         pass_bytes: how many bytes of past runs to keep.
         base_bytes: how many bytes of texts that sweeps start from to keep (at least the last one).
+        files: whether a picture may be named by its path on this machine; a page's may not.
     """
 
     def __init__(
@@ -102,19 +105,21 @@ class Lab:
         model_bytes: int = MODEL_BYTES,
         pass_bytes: int = PASS_BYTES,
         base_bytes: int = BASE_BYTES,
+        files: bool = True,
     ):
-        self.progress = progress
+        self.progress, self.files = progress, files
         self._load = load
         self._models: Shelf[LanguageModel] = Shelf(model_bytes, _model_bytes, keep_one=True)
         self._passes: Shelf[Pass] = Shelf(pass_bytes, lambda done: done.bytes, keep_one=False)
         self._bases: Shelf[Base | Pair] = Shelf(base_bytes, _base_bytes, keep_one=True)
+        self._nets: Shelf[VisionModel] = Shelf(model_bytes, _net_bytes, keep_one=True)
         self._cards: WeakKeyDictionary[LanguageModel, ModelCard] = WeakKeyDictionary()
 
     def for_job(self, progress: Progress) -> Lab:
         """The same lab, sharing its models and runs, that reports to (and is stopped by) `progress`."""
-        copy = Lab(self._load, progress=progress)
+        copy = Lab(self._load, progress=progress, files=self.files)
         copy._models, copy._passes, copy._cards = self._models, self._passes, self._cards
-        copy._bases = self._bases
+        copy._bases, copy._nets = self._bases, self._nets
         return copy
 
     # --- models --------------------------------------------------------------------------------
@@ -183,6 +188,28 @@ class Lab:
         made = self._bases.get((name, clean, corrupted), lambda: Pair(model, clean, corrupted, self.progress))
         return cast("Pair", made)
 
+    # --- pictures ------------------------------------------------------------------------------
+    def vision(self, name: str) -> VisionModel:
+        """The vision model called `name`, loaded once and kept. Raises what `load_vision` raises."""
+
+        def load() -> VisionModel:
+            self.progress.report(f"loading {name}")
+            from llm_workings.models.vision_load import load_vision
+
+            return load_vision(name, progress=self.progress)
+
+        return self._nets.get(name, load)
+
+    def add_vision(self, name: str, model: VisionModel) -> None:
+        """Make a vision model that was made elsewhere (in a notebook) known under a name."""
+        self._nets.put(name, model)
+
+    def picture(self, name: str, net: str) -> Opened:
+        """The picture called `name`, for a net. Raises as `vision_parts.open_picture`."""
+        from .vision_parts import open_picture
+
+        return open_picture(name, net=net, files=self.files)
+
     # --- words ---------------------------------------------------------------------------------
     def card(self, model: LanguageModel) -> ModelCard:
         """What a page says about a model."""
@@ -245,6 +272,10 @@ def _base_bytes(base: Base | Pair) -> int:
         return _base_bytes(base.clean) + _base_bytes(base.corrupted)
     kept = sum(stop.numel() * stop.element_size() for stop in base.stream)
     return 4 * kept  # its keys and values, its logits, and what sweeps have it hold
+
+
+def _net_bytes(model: VisionModel) -> int:
+    return sum(p.numel() * p.element_size() for p in model.module.parameters())
 
 
 def _model_bytes(model: LanguageModel) -> int:
