@@ -106,7 +106,7 @@ def integrated_gradients(
     x, target = check_input(module, x), as_target(target)
     _positive("points", points)
     base = baseline_of(x, baseline)
-    way, shares = _gauss_legendre(points, x)
+    way, shares = gauss_legendre(points, x)
     rows = torch.arange(len(x), device=x.device).repeat_interleave(points)
     alphas, weights = way.repeat(len(x)), shares.repeat(len(x))
     difference = x - base
@@ -242,7 +242,7 @@ def baseline_of(x: Tensor, baseline: Baseline) -> Tensor:
     return base.expand_as(x)
 
 
-def _gauss_legendre(points: int, like: Tensor) -> tuple[Tensor, Tensor]:
+def gauss_legendre(points: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Nodes in (0, 1) and weights that add up to 1; exact for polynomials of degree 2 points − 1."""
     nodes, weights = np.polynomial.legendre.leggauss(points)
     return torch.from_numpy((nodes + 1) / 2).to(like), torch.from_numpy(weights / 2).to(like)
