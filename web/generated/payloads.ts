@@ -6,6 +6,79 @@ export interface NdArray<Data> {
   shape: number[];
 }
 
+/** What stood in the place of what was taken out. */
+export interface Stood {
+  instead: "zero" | "mean" | "resample";
+  source: "written" | "ioi" | "repeated" | "facts" | "greater_than" | "agreement" | "pronouns" | "docstring" | "own";
+  seed: number;
+  /** In words, exactly: `the mean at the same position over 12 texts of 14 tokens ...`. */
+  said: string;
+  /** The other texts themselves; none for zero. */
+  texts: string[];
+}
+
+/** One token, exactly. Bytes that are no whole character are written `\xNN` in `text`. */
+export interface Token {
+  id: number;
+  text: string;
+  special: boolean;
+}
+
+/** One candidate for what stands at a position, as the model scores it. */
+export interface Guess {
+  token: Token;
+  probability: number;
+  logit: number;
+  /** 0 is the best. */
+  rank: number;
+}
+
+/** The answer with some parts taken out together, beside the model's own. */
+export interface AblatedAnswer {
+  out: string[];
+  stood: Stood;
+  metric: "logit_difference" | "logit" | "probability" | "log_probability" | "loss" | "divergence";
+  unit: string;
+  before: number;
+  after: number;
+  answer_position: number;
+  /** The model's own best answers, and how those of `answer` stand with it. */
+  unablated: Guess[];
+  /** The best answers without the parts, and how the model's own best stands then. */
+  answer: Guess[];
+  /** What the model writes on from the text, the best guess at each step; empty if it cannot. */
+  written_before: Token[];
+  /** The same without the parts. */
+  written_after: Token[];
+  /** At which tokens the parts are out while it writes, in words. */
+  holds: string;
+}
+
+export interface AblatedAnswerRequest {
+  /** The text the model reads. */
+  prompt: string;
+  /** The parts to take out together: head.23.3, mlp.4, attention.2, layer.7, neuron.21.780. */
+  out: string[];
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** One token, its leading space included. Left out, it is the model's own best guess. */
+  answer?: string | null;
+  /** The token whose logit is taken off the answer's. Left out, nothing is. */
+  wrong?: string | null;
+  /** Where the answer is read, a token of the text from 0. Left out, it is the last one, or the first mask of a masked-language model. */
+  position?: number | null;
+  /** What stands in the place of a part that is taken out: zero, the mean of what it writes in other texts, or what it writes in one of them. */
+  instead?: "zero" | "mean" | "resample";
+  /** What is measured: the logit difference of answer and wrong answer, the answer's logit, probability or log probability, the loss on the text, or the divergence (KL) from the model's own. */
+  metric?: "logit_difference" | "logit" | "probability" | "log_probability" | "loss" | "divergence";
+  /** Where the other texts come from: written (by the model itself, from this text's first token on), a prompt family, or own. */
+  source?: "written" | "ioi" | "repeated" | "facts" | "greater_than" | "agreement" | "pronouns" | "docstring" | "own";
+  /** Texts of your own to take the mean over or to draw from; with source 'own'. */
+  texts?: string[];
+  /** Of what is drawn: the texts, and which one. */
+  seed?: number;
+}
+
 /** What a page says about a loaded model. */
 export interface ModelCard {
   name: string;
@@ -28,11 +101,80 @@ export interface ModelCard {
   source: string;
 }
 
-/** One token, exactly. Bytes that are no whole character are written `\xNN` in `text`. */
-export interface Token {
-  id: number;
-  text: string;
-  special: boolean;
+/** The measure as more and more parts are taken out, those that were missed most first. */
+export interface Knocked {
+  /** The parts in that order: `head.23.3` ... */
+  order: string[];
+  /** How many are out at each point. */
+  counts: number[];
+  /** `[point]` float32. */
+  values: NdArray<Float32Array>;
+  /** `[order, point]` float32. The same in orders of the same parts drawn at random. */
+  random: NdArray<Float32Array>;
+  seed: number;
+}
+
+/** What the layers' order costs. */
+export interface Orders {
+  metric: string;
+  unit: string;
+  base: number;
+  /** `[layer]` float32. Without that layer: the stream goes past it. */
+  skipped: NdArray<Float32Array>;
+  /** `[layer]` float32. With that layer and the next exchanged; one fewer than layers. */
+  swapped: NdArray<Float32Array>;
+}
+
+/** What becomes of a measure when each part is taken out alone, and when many are together. */
+export interface Ablation {
+  model: ModelCard;
+  tokens: Token[];
+  position: number;
+  answer: Token;
+  /** What the answer's logit is measured against; None for a measure that needs none. */
+  wrong: Token | null;
+  parts: "head" | "mlp" | "attention" | "layer" | "neuron";
+  /** The layer whose neurons these are. */
+  layer: number | null;
+  metric: "logit_difference" | "logit" | "probability" | "log_probability" | "loss" | "divergence";
+  unit: string;
+  stood: Stood;
+  /** The measure of the model as it is. */
+  base: number;
+  /** `[layer, index]` float32. The measure without each part; NaN where it is not worked out yet. Of neurons the one row is their layer's; of parts of which a layer has one, the one column. */
+  values: NdArray<Float32Array>;
+  /** None until it is worked out. */
+  knocked: Knocked | null;
+  /** None until it is worked out. */
+  orders: Orders | null;
+  complete: boolean;
+}
+
+export interface AblationRequest {
+  /** The text the model reads. */
+  prompt: string;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** One token, its leading space included. Left out, it is the model's own best guess. */
+  answer?: string | null;
+  /** The token whose logit is taken off the answer's. Left out, nothing is. */
+  wrong?: string | null;
+  /** Where the answer is read, a token of the text from 0. Left out, it is the last one, or the first mask of a masked-language model. */
+  position?: number | null;
+  /** What is taken out, one at a time: heads, MLPs, attentions, whole layers, or the neurons of one layer. */
+  parts?: "head" | "mlp" | "attention" | "layer" | "neuron";
+  /** What stands in the place of a part that is taken out: zero, the mean of what it writes in other texts, or what it writes in one of them. */
+  instead?: "zero" | "mean" | "resample";
+  /** What is measured: the logit difference of answer and wrong answer, the answer's logit, probability or log probability, the loss on the text, or the divergence (KL) from the model's own. */
+  metric?: "logit_difference" | "logit" | "probability" | "log_probability" | "loss" | "divergence";
+  /** Of which layer neurons are taken out; left out, the last. Of no effect on other parts. */
+  layer?: number | null;
+  /** Where the other texts come from: written (by the model itself, from this text's first token on), a prompt family, or own. */
+  source?: "written" | "ioi" | "repeated" | "facts" | "greater_than" | "agreement" | "pronouns" | "docstring" | "own";
+  /** Texts of your own to take the mean over or to draw from; with source 'own'. */
+  texts?: string[];
+  /** Of what is drawn: the texts, and which one. */
+  seed?: number;
 }
 
 /** How much each head behaves like a known kind of head, on this text. All but entropy in 0..1. */
@@ -62,15 +204,6 @@ export interface ScoreQueries {
 export interface HeadRef {
   layer: number;
   head: number;
-}
-
-/** One candidate for what stands at a position, as the model scores it. */
-export interface Guess {
-  token: Token;
-  probability: number;
-  logit: number;
-  /** 0 is the best. */
-  rank: number;
 }
 
 /** A second text, and how every head's pattern on the first differs from that on it. */
@@ -1500,6 +1633,8 @@ export interface Predictions {
 
 /** What each view answers. */
 export interface Answers {
+  ablated_answer: AblatedAnswer;
+  ablation: Ablation;
   attention: Attention;
   direct_attribution: DirectAttribution;
   head: Head;
@@ -1523,6 +1658,8 @@ export interface Answers {
 
 /** What each view is asked. */
 export interface Requests {
+  ablated_answer: AblatedAnswerRequest;
+  ablation: AblationRequest;
   attention: AttentionRequest;
   direct_attribution: DirectAttributionRequest;
   head: HeadRequest;
@@ -1547,6 +1684,65 @@ export interface Requests {
 /** Every view: its title, the text beside its picture, what a request leaves out, and how an
     address spells each field. */
 export const VIEWS = {
+  "ablated_answer": {
+    "title": "The answer without some parts",
+    "about": "The model reads the text with these parts taken out together, and writes on from it, the best guess at each step. Zero holds for the written tokens too; the mean or another text's values hold at the text's own tokens.\n\nWhat this cannot tell you: which of the parts did it; take fewer out to see.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "answer": null,
+      "wrong": null,
+      "position": null,
+      "instead": "zero",
+      "metric": "logit_difference",
+      "source": "written",
+      "texts": [],
+      "seed": 0
+    },
+    "fields": {
+      "prompt": "text",
+      "out": "json",
+      "model": "text",
+      "answer": "text",
+      "wrong": "text",
+      "position": "number",
+      "instead": "text",
+      "metric": "text",
+      "source": "text",
+      "texts": "json",
+      "seed": "number"
+    }
+  },
+  "ablation": {
+    "title": "Ablation",
+    "about": "What the answer is without a part. Each cell takes one part out of the model while it reads the text, and shows the change: effect = measure without it − measure as it is. What stands in the part's place decides the result: zero puts it where it never was in training, the mean keeps what it writes in any text, a resampled text keeps it within what it really does. Say which it was.\n\nThe curve takes out more and more, those that were missed most first, beside the same parts in orders drawn at random: the ranking says something where its curve leaves theirs. Below it, the loss on the text when a layer is left out or exchanged with its neighbour (Lad et al. 2024).\n\nWhat this cannot tell you: that a part without effect does nothing. Others may make up for it when it is gone (McGrath et al. 2023), and a part whose absence hurts may only have been needed for others to work as they do.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "answer": null,
+      "wrong": null,
+      "position": null,
+      "parts": "head",
+      "instead": "zero",
+      "metric": "logit_difference",
+      "layer": null,
+      "source": "written",
+      "texts": [],
+      "seed": 0
+    },
+    "fields": {
+      "prompt": "text",
+      "model": "text",
+      "answer": "text",
+      "wrong": "text",
+      "position": "number",
+      "parts": "text",
+      "instead": "text",
+      "metric": "text",
+      "layer": "number",
+      "source": "text",
+      "texts": "json",
+      "seed": "number"
+    }
+  },
   "attention": {
     "title": "Attention heads",
     "about": "Who looks at whom. Each small square is one head's pattern on this text: row i, column j is the weight with which position i reads from position j: the softmax over j of q[i] · k[j] / √d. A row sums to 1. The heads can be sorted by how much they behave like known kinds: previous token, induction, duplicate token, first-token sink, and entropy in nats.\n\nAblating a head replaces its output z by zero, or by its own mean over the positions of this text, and runs the model again: the answer then shows what this head did for it here.\n\nWith a second text of as many tokens, the difference of the two patterns: a − a', and how much of a query's weight goes elsewhere, ½ Σ |a − a'| over keys, on the mean over queries.\n\nWhat this cannot tell you: a weight says where a head reads, not what it reads, nor whether it matters. A head may look at a token and copy nothing of it, and after an ablation later heads may take over. A score is measured on this text alone; one that rests on few queries is noise. A head can look at the same places in two texts and carry different things.",

@@ -2,6 +2,7 @@
 
 import type { Component } from "svelte";
 import type { ViewProps } from "../hosts/contract";
+import Ablation from "./Ablation.svelte";
 import Attention from "./Attention.svelte";
 import DirectAttribution from "./DirectAttribution.svelte";
 import Head from "./Head.svelte";
@@ -18,8 +19,8 @@ import Residual from "./Residual.svelte";
 
 // Each component reads its own payload type; a name and its payload always come together.
 
-// Each component reads its own payload type; a name and its payload always come together.
 export const views: Record<string, Component<ViewProps<any>>> = {
+  ablation: Ablation,
   attention: Attention,
   direct_attribution: DirectAttribution,
   head: Head,

@@ -17,6 +17,7 @@ from llm_workings.views.network import MOST_STEPS
 from llm_workings.views.network_parts import Recording
 
 from . import (
+    of_ablation,
     of_attention,
     of_direct_attribution,
     of_logit_lens,
@@ -85,6 +86,7 @@ def _network(recorder: Recorder) -> None:
 
 
 FOLLOWED: dict[str, Callable[[Recorder], None]] = {
+    "ablation": of_ablation.record,
     "attention": of_attention.record,
     "direct_attribution": of_direct_attribution.record,
     "head": of_attention.record_head,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .ablation import ablated_answer, ablation
 from .attention import attention
 from .contract import View
 from .direct_attribution import direct_attribution
@@ -22,6 +23,8 @@ from .residual import residual
 from .residual_edit import residual_edit
 
 VIEWS: tuple[View, ...] = (
+    ablated_answer,
+    ablation,
     attention,
     direct_attribution,
     head,
