@@ -112,7 +112,8 @@ def test_an_ablation_in_the_state_is_recorded_beside_the_unablated_picture(lab: 
     recorded = [(r["ablate"], r["ablation"]) for r in requests_of(page, "attention")]
     assert recorded == [([], "zero"), (off, "mean"), (both, "zero"), (both, "mean")]
     under = [r for r in requests_of(page, "head") if r["ablate"] == off and r["ablation"] == "mean"]
-    assert len(under) == 12
+    assert len([r for r in under if not r["with_scores"]]) == 12
+    assert [(r["layer"], r["head"]) for r in under if r["with_scores"]] == [(1, 2)]  # the pinned one
 
 
 def test_heads_past_the_bound_are_left_out_and_the_file_says_so(lab: Lab, bundle: Path) -> None:

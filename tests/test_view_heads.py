@@ -15,6 +15,8 @@ from llm_workings.causal import head_circuits as circuits
 from llm_workings.causal.direct_attribution import attribute
 from llm_workings.core.errors import BadInput, NotSupported
 from llm_workings.core.wire import pack, unpack
+from llm_workings.export import of_attention
+from llm_workings.export.recorder import Recorder
 from llm_workings.models import spec as sp
 from llm_workings.models.catalogue import DEFAULT_MODEL, WHEELS
 from llm_workings.models.sites import stream_of
@@ -269,6 +271,36 @@ def test_long_texts_are_compared_exactly_and_pooled(lab: Lab) -> None:
     np.testing.assert_allclose(other.moved, np.abs(ours - theirs).sum(-1).mean(-1) / 2, atol=1e-6)
     pooled = payload.thumbnails / 255 - other.thumbnails / 255
     np.testing.assert_allclose(other.difference / 127, pooled, atol=0.02)
+
+
+# --- files ---------------------------------------------------------------------------------------
+def test_a_file_of_pinned_heads_carries_their_circuits_on_both_texts(lab: Lab) -> None:
+    asked = {"prompt": TEXT, "model": "causal", "corrupted": SECOND}
+    state = {"pin": "1.2,2.0", "answer": "cat", "query": "4"}
+    recorder = Recorder(lab, REGISTRY["attention"], asked, state, 5_000_000)
+    of_attention.record(recorder)
+    made = [(answer.view.name, answer.request.model_dump()) for answer in recorder.answers]
+    circuits = [request for name, request in made if name == "head_circuits"]
+    assert {request["answer"] for request in circuits} == {"cat"}
+    places = {(r["prompt"], r["layer"], r["head"], r["position"]) for r in circuits}
+    everywhere = [None, *range(8)]
+    assert places == {(t, *h, p) for t in (TEXT, SECOND) for h in ((1, 2), (2, 0)) for p in everywhere}
+    scored = [r for name, r in made if name == "head" and r["with_scores"]]
+    assert len(scored) == 4
+    rows = [r for name, r in made if name == "head_row"]
+    assert {(r["prompt"], r["query"]) for r in rows} == {(t, q) for t in (TEXT, SECOND) for q in range(8)}
+    together = [{"layer": 1, "head": 2}, {"layer": 2, "head": 0}]
+    for mode in ("zero", "mean"):
+        assert ("attention", {**asked, "ablate": together, "ablation": mode}) in made
+    assert any("writes, copies and looks for" in sentence for sentence in recorder.left_out)
+
+
+def test_a_file_of_a_model_without_such_a_reading_is_made_all_the_same(lab: Lab) -> None:
+    asked = {"prompt": MASKED, "model": "masked"}
+    recorder = Recorder(lab, REGISTRY["attention"], asked, {"pin": "1.2"}, 5_000_000)
+    of_attention.record(recorder)
+    names = {answer.view.name for answer in recorder.answers}
+    assert names == {"attention", "head", "head_row"}
 
 
 # --- models that were trained -----------------------------------------------------------------------

@@ -477,9 +477,9 @@ export interface HeadCircuitsRequest {
   model?: string;
   /** The query token whose writing is read; by default the last one. */
   position?: number | null;
-  /** The token whose logit is taken apart; by default the model's own best one there. */
+  /** One token, its leading space included. Left out, it is the model's own best guess. */
   answer?: string | null;
-  /** A token whose logit is taken off the answer's. */
+  /** The token whose logit is taken off the answer's. Left out, nothing is. */
   wrong?: string | null;
   /** Its embedding with what the first MLP adds to it, or its embedding alone. */
   reads?: "first_mlp" | "embedding";
@@ -890,9 +890,9 @@ export interface MlpRequest {
   prompt: string;
   /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
   model?: string;
-  /** One token, its leading space included, whose logit is followed. Left out, the model's own best answer. */
+  /** One token, its leading space included. Left out, it is the model's own best guess. */
   answer?: string | null;
-  /** One token whose logit is taken off the answer's. Left out, none is. */
+  /** The token whose logit is taken off the answer's. Left out, nothing is. */
   wrong?: string | null;
   /** share: of the answer's logit; writes: the size of what it writes into the stream; activation: how far from 0; z: how far from its mean over a corpus, in its standard deviations (layers whose corpus was read). */
   sort?: "share" | "writes" | "activation" | "z";
@@ -907,9 +907,9 @@ export interface MlpNeuronsRequest {
   prompt: string;
   /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
   model?: string;
-  /** One token, its leading space included, whose logit is followed. Left out, the model's own best answer. */
+  /** One token, its leading space included. Left out, it is the model's own best guess. */
   answer?: string | null;
-  /** One token whose logit is taken off the answer's. Left out, none is. */
+  /** The token whose logit is taken off the answer's. Left out, nothing is. */
   wrong?: string | null;
   /** share: of the answer's logit; writes: the size of what it writes into the stream; activation: how far from 0; z: how far from its mean over a corpus, in its standard deviations (layers whose corpus was read). */
   sort?: "share" | "writes" | "activation" | "z";
@@ -1002,9 +1002,9 @@ export interface NeuronRequest {
   neuron: number;
   /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
   model?: string;
-  /** One token, its leading space included, whose logit is followed. Left out, the model's own best answer. */
+  /** One token, its leading space included. Left out, it is the model's own best guess. */
   answer?: string | null;
-  /** One token whose logit is taken off the answer's. Left out, none is. */
+  /** The token whose logit is taken off the answer's. Left out, nothing is. */
   wrong?: string | null;
 }
 

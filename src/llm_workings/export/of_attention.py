@@ -16,6 +16,7 @@ from .recorder import Recorder
 
 BEST = 3  # heads for each score, where not all fit
 ROWS = 64  # tokens up to which the exact rows of a pinned head are recorded
+CIRCUITS = 24  # tokens up to which what it writes is recorded at each of them
 
 
 def record(recorder: Recorder) -> None:
@@ -38,6 +39,16 @@ def record(recorder: Recorder) -> None:
     pinned = [ref for ref in _heads(recorder.state.get("pin", "")) if ref in whole]
     for layer, head in pinned:
         _record_pinned(recorder, layer, head, seen, off)
+        _record_circuits(recorder, layer, head, seen, len(atlas.tokens))
+        if atlas.other is not None:
+            on_it = {**seen, "prompt": recorder.asked["corrupted"]}
+            recorder.record("head", {**on_it, **_ref(layer, head)})
+            _record_rows(recorder, layer, head, on_it, len(atlas.other.tokens))
+            _record_circuits(recorder, layer, head, on_it, len(atlas.other.tokens))
+    if len(pinned) > 1:  # what the page asks when all that is selected is switched off together
+        for mode in ("zero", "mean"):
+            together = [_ref(*ref) for ref in dict.fromkeys([*off, *pinned])]
+            recorder.record("attention", {"ablate": together, "ablation": mode})
 
     first = (0, 0) if not pinned else pinned[0]
     each = len(pack(recorder.record("head", {**seen, **_ref(*first)})))
@@ -52,6 +63,10 @@ def record(recorder: Recorder) -> None:
     for number, (layer, head) in enumerate(wanted):
         recorder.lab.progress.report("recording heads", number, len(whole))
         recorder.record("head", {**seen, **_ref(layer, head)})
+    if len(pinned) < len(whole):
+        recorder.left_out.append(
+            "Raw scores, exact rows, and what a head writes, copies and looks for, but of the pinned heads."
+        )
     kept = "the pinned head" if pinned else "none"
     recorder.left_out.append(
         f"What becomes of the answer when a head is ablated, except for what was ablated when the file "
@@ -60,8 +75,27 @@ def record(recorder: Recorder) -> None:
 
 
 def record_head(recorder: Recorder) -> None:
-    """The exact rows of the head."""
-    _record_rows(recorder, recorder.asked["layer"], recorder.asked["head"], {})
+    """The exact rows of the head, and its raw scores."""
+    recorder.record("head", {"with_scores": True})
+    n = len(recorder.first.tokens)  # type: ignore[attr-defined]
+    _record_rows(recorder, recorder.asked["layer"], recorder.asked["head"], {}, n)
+
+
+def _record_circuits(recorder: Recorder, layer: int, head: int, seen: Mapping[str, Any], n: int) -> None:
+    """A pinned head's raw scores on a text of `n` tokens; what it writes, copies and looks for at the
+    token that is pinned, at the last, and at every other if the text is short."""
+    from llm_workings.causal.direct_attribution import why_not
+
+    recorder.record("head", {**seen, **_ref(layer, head), "with_scores": True})
+    if why_not(recorder.lab.model(recorder.asked["model"])):
+        return
+    words = {key: recorder.state.get(key) or None for key in ("answer", "wrong")}
+    reads = "embedding" if recorder.state.get("reads") == "embedding" else "first_mlp"
+    query = recorder.state.get("query", "")
+    positions = range(n) if n <= CIRCUITS else [int(query)] if query.isdecimal() and int(query) < n else []
+    for position in (None, *positions):
+        asked = {**seen, **_ref(layer, head), **words, "reads": reads, "position": position}
+        recorder.record("head_circuits", asked)
 
 
 def _record_pinned(
@@ -69,7 +103,7 @@ def _record_pinned(
 ) -> None:
     """The pinned head's rows, and what the page asks when this head is switched on or off."""
     recorder.record("head", {**seen, **_ref(layer, head)})
-    _record_rows(recorder, layer, head, seen)
+    _record_rows(recorder, layer, head, seen, len(recorder.first.tokens))  # type: ignore[attr-defined]
     others = [ref for ref in off if ref != (layer, head)]
     both = others if (layer, head) in off else [*off, (layer, head)]
     for mode in ("zero", "mean"):
@@ -78,9 +112,8 @@ def _record_pinned(
         recorder.record("head", {**switched, **_ref(layer, head)})
 
 
-def _record_rows(recorder: Recorder, layer: int, head: int, seen: Mapping[str, Any]) -> None:
-    """The exact rows of a head, where the text is short."""
-    n = len(recorder.first.tokens)  # type: ignore[attr-defined]
+def _record_rows(recorder: Recorder, layer: int, head: int, seen: Mapping[str, Any], n: int) -> None:
+    """The exact rows of a head on a text of `n` tokens, where it is short."""
     if n > ROWS:
         recorder.left_out.append(
             f"The exact rows of head {layer}.{head}, for the text has over {ROWS} tokens."

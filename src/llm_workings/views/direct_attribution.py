@@ -12,7 +12,7 @@ from llm_workings.models.catalogue import DEFAULT_MODEL
 
 from .contract import ModelName, Prompt, view
 from .lab import Lab
-from .parts import Guess, ModelCard, Token, quoted
+from .parts import AnswerToken, Guess, ModelCard, Token, WrongToken, quoted
 
 if TYPE_CHECKING:
     import torch
@@ -24,24 +24,6 @@ PerLayer = Annotated[np.ndarray, Tensor("float64", "layer")]
 PerHead = Annotated[np.ndarray, Tensor("float64", "layer head")]
 PerSource = Annotated[np.ndarray, Tensor("float32", "layer head source")]
 PerNeuron = Annotated[np.ndarray, Tensor("float32", "layer neuron")]
-AnswerToken = Annotated[
-    str | None,
-    Field(
-        title="Answer",
-        min_length=1,
-        max_length=200,
-        description="One token, its leading space included. Left out, it is the model's own best guess.",
-    ),
-]
-WrongToken = Annotated[
-    str | None,
-    Field(
-        title="Wrong answer",
-        min_length=1,
-        max_length=200,
-        description="The token whose logit is taken off the answer's. Left out, nothing is.",
-    ),
-]
 ReadAt = Annotated[
     int | None,
     Field(

@@ -13,7 +13,7 @@ from llm_workings.models.catalogue import DEFAULT_MODEL
 
 from .contract import HeadIndex, Layer, ModelName, Prompt, view
 from .lab import Lab
-from .parts import Ablated, Ablation, ModelCard, Token, percent, quoted
+from .parts import Ablated, Ablation, AnswerToken, ModelCard, Token, WrongToken, percent, quoted
 
 if TYPE_CHECKING:
     from torch import Tensor as Torch
@@ -32,16 +32,6 @@ ReadAt = Annotated[
     Field(
         title="Position", ge=0, description="The query token whose writing is read; by default the last one."
     ),
-]
-AnswerToken = Annotated[
-    str | None,
-    Field(
-        title="Answer",
-        description="The token whose logit is taken apart; by default the model's own best one there.",
-    ),
-]
-WrongToken = Annotated[
-    str | None, Field(title="Wrong answer", description="A token whose logit is taken off the answer's.")
 ]
 ReadsWhat = Annotated[
     Literal["first_mlp", "embedding"],

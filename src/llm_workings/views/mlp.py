@@ -12,8 +12,8 @@ from llm_workings.models.catalogue import DEFAULT_MODEL
 
 from .contract import ModelName, Prompt, view
 from .lab import Lab
-from .neuron_parts import AnswerToken, NeuronRef, WrongToken
-from .parts import Guess, ModelCard, Token, percent, quoted
+from .neuron_parts import NeuronRef
+from .parts import AnswerToken, Guess, ModelCard, Token, WrongToken, percent, quoted
 
 if TYPE_CHECKING:
     from .neuron_passes import Ranked

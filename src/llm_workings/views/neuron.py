@@ -12,14 +12,12 @@ from llm_workings.models.catalogue import DEFAULT_MODEL
 from .contract import Layer, ModelName, Prompt, view
 from .lab import Lab
 from .neuron_parts import (
-    AnswerToken,
     NeuronIndex,
     NeuronRef,
     VocabularyTerms,
-    WrongToken,
     terms_of,
 )
-from .parts import Guess, ModelCard, Token, quoted
+from .parts import AnswerToken, Guess, ModelCard, Token, WrongToken, quoted
 
 PerPosition = Annotated[np.ndarray, Tensor("float32", "position")]
 

@@ -17,25 +17,6 @@ if TYPE_CHECKING:
 
     from .lab import Lab
 
-AnswerToken = Annotated[
-    str | None,
-    Field(
-        title="Answer",
-        min_length=1,
-        max_length=200,
-        description="One token, its leading space included, whose logit is followed. Left out, the model's "
-        "own best answer.",
-    ),
-]
-WrongToken = Annotated[
-    str | None,
-    Field(
-        title="Wrong answer",
-        min_length=1,
-        max_length=200,
-        description="One token whose logit is taken off the answer's. Left out, none is.",
-    ),
-]
 NeuronIndex = Annotated[int, Field(title="Neuron", ge=0, description="A neuron of that layer's MLP, from 0.")]
 PerToken = Annotated[np.ndarray, Tensor("float32", "term")]
 

@@ -75,6 +75,24 @@ Ablation = Annotated[
         description="What a switched-off head's output is replaced by: zero, or its own mean over the text.",
     ),
 ]
+AnswerToken = Annotated[
+    str | None,
+    Field(
+        title="Answer",
+        min_length=1,
+        max_length=200,
+        description="One token, its leading space included. Left out, it is the model's own best guess.",
+    ),
+]
+WrongToken = Annotated[
+    str | None,
+    Field(
+        title="Wrong answer",
+        min_length=1,
+        max_length=200,
+        description="The token whose logit is taken off the answer's. Left out, nothing is.",
+    ),
+]
 
 
 def quoted(token: Token) -> str:
