@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision_here import import_torchvision
 
 from llm_workings.core.errors import BadFile, NotSupported
 from llm_workings.data.images import CAT, read_image
@@ -127,3 +128,17 @@ def test_a_language_model_it_is_not(name: str) -> None:
     with pytest.raises(NotSupported, match="looks at pictures") as refused:
         load_model(name)
     assert f"load_vision('{name}')" in refused.value.hint
+
+
+@pytest.mark.real
+@pytest.mark.peer
+def test_it_is_timm_s_tf_efficientnet_lite0(model: VisionModel) -> None:
+    """The same weights, tensor by tensor in the same order, give the same logits there."""
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    import_torchvision()
+    peer = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    ours = model.module.state_dict().values()
+    peer.load_state_dict(dict(zip(peer.state_dict(), ours, strict=True)))
+    x = model.prepare(CAT)
+    with torch.no_grad():
+        assert torch.allclose(peer(x), model.run(x).logits, atol=1e-5)

@@ -229,6 +229,7 @@ WITH_PYTHON = [
     "docs/views/network.md",
     "docs/views/patching.md",
     "docs/views/residual.md",
+    "docs/vision.md",
 ]
 ON_THE_REAL_MODEL = {
     "README.md",

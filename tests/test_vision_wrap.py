@@ -152,6 +152,24 @@ def test_a_module_used_several_times_is_named_by_its_call() -> None:
         model.run(x, keep=["idle"])
 
 
+def test_layers_without_a_tensor_and_layers_that_run_sometimes() -> None:
+    class Sometimes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.dark, self.two = nn.Conv2d(3, 2, 3), nn.ReLU(), Gives(lambda x: (x, x))
+
+        def forward(self, x: Tensor) -> Tensor:
+            found = self.conv(x) + self.two(x)[0][:, :2]
+            return (self.dark(found) if x.max() == 0 else found).mean((2, 3))
+
+    model = wrap(Sometimes(), size=12)
+    with pytest.raises(BadInput, match="no tensor"):
+        model.run(pictures(), keep=["two"])
+    with pytest.raises(BadInput, match="dark did not run"):
+        model.run(pictures(), keep=["dark"])
+    assert model.layers == ["conv", "two.conv"]
+
+
 def test_what_is_overwritten_later_is_kept_as_it_was() -> None:
     given = Residual().eval()
     model, x = wrap(given, size=12), pictures()

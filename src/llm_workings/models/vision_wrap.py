@@ -183,6 +183,11 @@ class VisionModel:
                 x = x.detach().requires_grad_(True)
             # A first layer that works in place would overwrite the pixels: it gets a copy of them.
             logits = self.module(x.clone() if INPUT in self._changed else x)
+        if missing := wanted.keys() - kept.keys():
+            raise BadInput(
+                f"{', '.join(sorted(missing))} did not run on these pictures, though on a black one it did.",
+                hint="What this net computes depends on what it sees.",
+            )
         return Kept(logits, {name: x if name == INPUT else kept[name] for name in dict.fromkeys(keep)})
 
     def find(self, name: str) -> tuple[str, int]:
@@ -202,6 +207,12 @@ class VisionModel:
             raise BadInput(
                 f"The layer {module!r} never runs when {self.name} answers.",
                 hint="Its output cannot be looked at. Functional code may use its weights directly.",
+                given={"layer": name},
+            )
+        if module not in self.shapes:
+            raise BadInput(
+                f"The layer {module!r} puts out no tensor.",
+                hint="Look at a module inside or after it.",
                 given={"layer": name},
             )
         if not number and calls > 1:
