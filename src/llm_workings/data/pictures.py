@@ -172,7 +172,7 @@ class _Drawing:
         rng = np.random.default_rng([seed, get_args(Part).index(part), at])
         self.label = label = at % len(CLASSES)
         self.points = POINTS
-        radius = rng.uniform(9, 15)
+        radius = rng.uniform(10, 17)
         middle = rng.uniform(radius + 3, SIDE - radius - 3, 2)
         background = _two_colors(rng)
         texture = TEXTURES[rng.integers(len(TEXTURES))](rng, SIDE)
@@ -227,7 +227,7 @@ def _distractor(rng: np.random.Generator, points: Array) -> Array:
 
 
 def _beside(rng: np.random.Generator, middle: Array, radius: float) -> Array:
-    """A place for the mark: whole in the picture, clear of the figure. With a radius of at most 15 the
+    """A place for the mark: whole in the picture, clear of the figure. With a radius of at most 17 the
     figure's circle leaves one of the corners free, so there always is one."""
     while True:
         place = rng.uniform(MARK_RADIUS + 1, SIDE - MARK_RADIUS - 1, 2)

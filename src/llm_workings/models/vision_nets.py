@@ -81,8 +81,8 @@ class PackagedNet:
 _SHAPES = ConvSpec(
     channels=3,
     size=64,
-    widths=(16, 24, 24, 32, 32, 64, 64, 64),
-    pooled=(1, 3, 5),
+    widths=(16, 24, 24, 32, 32, 48, 48, 48),
+    pooled=(1, 3),
     classes=len(CLASSES),
 )
 
@@ -96,7 +96,7 @@ VISION_NETS: Mapping[str, PackagedNet] = {
             data="shapes",
             classes=CLASSES,
             spec=_SHAPES,
-            recipe=VisionRecipe(pictures=16_000, epochs=7),
+            recipe=VisionRecipe(pictures=12_000, epochs=5),
         ),
         PackagedNet(
             name="shortcut-cnn",
