@@ -218,8 +218,10 @@ def is_outline(block: str) -> bool:
 
 WITH_PYTHON = [
     "README.md",
+    "docs/activations.md",
     "docs/attribution.md",
     "docs/causal.md",
+    "docs/feature_visualization.md",
     "docs/probing.md",
     "docs/prompts.md",
     "docs/runs.md",
@@ -233,8 +235,10 @@ WITH_PYTHON = [
 ]
 ON_THE_REAL_MODEL = {
     "README.md",
+    "docs/activations.md",
     "docs/attribution.md",
     "docs/causal.md",
+    "docs/feature_visualization.md",
     "docs/probing.md",
     "docs/prompts.md",
     "docs/steering.md",

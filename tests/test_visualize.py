@@ -179,6 +179,17 @@ def test_an_objective_that_ignores_the_picture_is_refused() -> None:
         visualize(model, stuck, seeds=[0], steps=2)
 
 
+def test_a_unit_that_grey_leaves_silent_is_woken() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net[0].weight.data.fill_(1.0)
+    net[0].bias.data = torch.tensor([-0.6])  # grey is 0.5
+    found = visualize(
+        wrap(net, ["1"], size=(SIZE, SIZE)), channel("1", 0), seeds=[0, 1], steps=80, robust=False
+    )
+    assert found.history[0].max() == 0
+    assert (found.values > 0.2).all()
+
+
 def test_it_stops_when_asked() -> None:
     steps = []
     stop = Progress(lambda what, done, total: steps.append(done), lambda: len(steps) >= 3)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from llm_workings.attribution.intercept import RELU, Intercept, each
 from llm_workings.attribution.running import watching
 from llm_workings.core.errors import BadInput, LabError
 from llm_workings.core.progress import SILENT, Progress
@@ -17,6 +20,7 @@ from .objectives import LOGITS, Objective, variety
 from .pixels import Pixels, Waves, moved
 
 FRAMES = 24  # pictures of the way that are kept
+WAKE = 16  # first steps in which silent ReLUs let slopes through
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ def visualize(
 
     A maximum of a net is rarely a picture: two things make it one (Olah et al. 2017). The ascent is made in
     waves and decorrelated colours (`Waves`), and each step turns, zooms and shifts the pictures a little
-    (`moved`), so that what is found answers from nearby too. Adam does the steps.
+    (`moved`), so that what is found answers from nearby too. Adam does the steps. A unit that is silent to
+    almost grey pictures has no slope: in the first steps ReLUs let it through where it leads up.
 
     What comes out is *a* thing that excites the unit, not all that does, and may be one that no real picture
     holds: show it beside the real pictures that excite the unit most.
@@ -117,7 +122,8 @@ def visualize(
             break
         progress.report("climbing", step, steps)
         images = made()
-        seen = _seen(model, moved(images, draw) if robust else images, layers)
+        with Intercept(WAKING) if step < WAKE else nullcontext():
+            seen = _seen(model, moved(images, draw) if robust else images, layers)
         value = objective.value(seen)
         if not value.requires_grad:
             raise LabError(f"{objective.name} does not depend on the picture, so there is nothing to climb.")
@@ -131,6 +137,26 @@ def visualize(
         (-total).backward()
         steepest.step()
     return so_far(steps, values)
+
+
+class _Waking(torch.autograd.Function):
+    """A ReLU whose slope, where it is silent, is let through if it leads up: else what is silent stays so.
+
+    As the redirected ReLU of Olah et al. (2017), which they use for the first steps.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        ctx.save_for_backward(value)
+        return value.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        (value,) = ctx.saved_tensors  # what is minimized is the objective's negative: up is below 0
+        return slope * ((value > 0) | (slope < 0))
+
+
+WAKING = each(RELU, lambda function, value, *args, **kwargs: _Waking.apply(value))
 
 
 def _seen(model: VisionModel, images: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
