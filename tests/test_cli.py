@@ -172,7 +172,7 @@ def test_run_reads_standard_input(cli: Cli, model: str, monkeypatch: pytest.Monk
         (("run", TEXT, "-m", "{model}", "-n", "2", "--top-k", "1"), "Add --temperature 1"),
         (("run", TEXT, "-m", "{model}", "-n", "2", "--temperature", "1", "--top-p", "2"), "top_p=2.0"),
         (("fetch", "../model"), "no file or folder"),
-        (("view", "atention", "-p", TEXT), "Did you mean 'attention'?"),
+        (("view", "atention", "-p", TEXT), "Did you mean 'attention'"),
         (("view", "attention", "-m", "{model}"), "needs 'prompt'"),
         (("view", "attention", "-p", TEXT, "--set", "abalte=[]"), "Did you mean 'ablate'?"),
         (("view", "attention", "-p", TEXT, "--set", "ablate"), "not KEY=VALUE"),
