@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import subprocess
 import sys
@@ -23,8 +25,10 @@ from llm_workings.cli import main
 from llm_workings.cli_causal import _metric
 from llm_workings.core.errors import BadInput
 from llm_workings.core.store import Run, Store
+from llm_workings.core.wire import unpack
 from llm_workings.models.catalogue import WHEELS
 from llm_workings.trace.model import LanguageModel
+from llm_workings.views.patching import Patching as View
 
 Cli = Callable[..., tuple[int, str, str]]
 CLEAN, CORRUPTED = "abcdea", "cbadea"
@@ -189,6 +193,45 @@ def test_a_model_that_reads_both_ways_answers_at_its_mask() -> None:
     assert _metric(Base(model, "a b <mask> d"), "logit", "x", None, 1).position == 1
     with pytest.raises(BadInput, match="0 of '<mask>'"):
         _metric(Base(model, "a b c"), "logit", "x", None, None)
+
+
+@pytest.mark.parametrize("kind", ["resid_pre", "z"])
+def test_a_patch_writes_a_page_with_the_strongest_answers(
+    cli: Cli, toy: LanguageModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    monkeypatch.setattr("llm_workings.views.bundle.BUNDLE", tmp_path)
+    (tmp_path / "standalone.js").write_text("1;", "utf-8")
+    sweeps: list[object] = []
+    made = patch
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        sweeps.append(arguments)
+        return made(*arguments, **more)
+
+    monkeypatch.setattr("llm_workings.causal.patching.patch", counted)
+    status, out, _ = cli("patch", CLEAN, CORRUPTED, *ASKED, "--kind", kind, "-o", "page.html")
+    assert status == 0
+    assert "written: page.html" in out
+    assert len(sweeps) == 1  # what was printed is what the page shows
+    text = (tmp_path / "page.html").read_text("utf-8")
+    data = json.loads(re.search(r'id="llm-workings-data">(.*?)</script>', text, re.DOTALL)[1])  # type: ignore[index]
+    shown = unpack(base64.b64decode(data["answers"][0]["base64"]), View)
+    pair = Pair(toy, CLEAN, CORRUPTED)
+    found = made(pair, kind, metrics.logit_difference(toy, "b", "d"))
+    assert shown.values.reshape(found.values.shape).tolist() == found.values.tolist()
+    asked = [answer["request"] for answer in data["answers"] if answer["view"] == "patched_answer"]
+    assert [(each["layer"], each["unit" if kind == "z" else "where"]) for each in asked] == [
+        place for place, _ in found.strongest(len(asked))
+    ]
+    assert len(asked) == min(10, found.values.numel())
+    left = found.values.numel() - len(asked)
+    assert (f"{left} of {found.values.numel()} cells" in text) == (left > 0)
+
+
+def test_a_page_of_a_site_that_no_picture_shows_is_refused_before_the_sweep(cli: Cli) -> None:
+    status, _, err = cli("patch", CLEAN, CORRUPTED, *ASKED, "--kind", "rot_q", "-o", "page.html")
+    assert status == 1
+    assert "kind = 'rot_q'" in err
 
 
 # ---- ablation and attribution ------------------------------------------------------------------------

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from llm_workings.causal.direct_attribution import DirectAttribution, Terms
     from llm_workings.causal.metrics import Metric
     from llm_workings.causal.patching import Patching
+    from llm_workings.core.progress import Progress
+    from llm_workings.trace.model import LanguageModel
 
 METRICS = ("logit_difference", "logit", "probability", "log_probability")
 PARTS = ("head", "mlp", "attention", "layer")
@@ -74,6 +76,15 @@ def patch(
     ] = None,
     position: PositionOption = None,
     top: TopOption = 5,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the picture, with the strongest cells' answers, as HTML.",
+        ),
+    ] = None,
     model: ModelOption = None,
     device: DeviceOption = None,
     dtype: PrecisionOption = None,
@@ -92,11 +103,13 @@ def patch(
         from llm_workings.causal.patching import Pair
         from llm_workings.causal.patching import patch as patch_pair
 
+        page = None if output is None else _Page(loaded, request, progress)
         pair = Pair(loaded, clean, corrupted, progress)
         chosen = _metric(pair.clean, measured, answer, wrong, position)
         axes: Any = None if by is None else [axis.strip() for axis in by.split(",")]
         found = patch_pair(pair, kind, chosen, by=axes, direction=cast(Any, direction), progress=progress)
         grid = _grid(found)
+        written = None if page is None else page.write(cast(Path, output), found)
     places = ", ".join(map(str, pair.differs))
     print(f"{loaded.name}, {pair.clean.n} tokens each, which differ at {places} (in brackets):")
     for name, base in (("clean", pair.clean), ("corrupted", pair.corrupted)):
@@ -111,6 +124,31 @@ def patch(
     for place, value in found.strongest(top):
         normal = (value - found.corrupted) / (found.clean - found.corrupted)
         print(f"  {normal:7.3f}  {value:9.4f}  {_where(found, place)}")
+    if written is not None:
+        print(f"\nwritten: {written} ({written.stat().st_size / 1e6:.1f} MB)")
+
+
+class _Page:
+    """The file of a sweep that is about to be made; what the page cannot show is said before it is."""
+
+    def __init__(self, model: LanguageModel, request: dict[str, Any], progress: Progress):
+        from llm_workings.views import REGISTRY
+        from llm_workings.views.bundle import script
+        from llm_workings.views.lab import Lab
+
+        self.lab = Lab(progress=progress)
+        self.lab.add(model.name, model)
+        given = {("at" if name == "position" else name): value for name, value in request.items()}
+        self.asked = REGISTRY["patching"].parse({**given, "model": model.name})
+        script("standalone.js")  # says so if the front end is not built
+
+    def write(self, file: Path, found: Patching) -> Path:
+        from llm_workings.export.html import write
+        from llm_workings.export.record import export_view
+        from llm_workings.views.patching import picture_of
+
+        picture = picture_of(self.lab, self.asked.model_dump(), found)
+        return write(file, export_view(self.lab, "patching", self.asked, payload=picture))
 
 
 def _marked(pieces: list[str], differs: list[int]) -> str:

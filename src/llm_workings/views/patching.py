@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -178,6 +178,16 @@ def patching(
     """
     posed = pose(lab, model, prompt, corrupted, answer, wrong, metric, at)
     return _Sweeps(lab, posed, kind, by, direction, only).run()
+
+
+def picture_of(lab: Lab, asked: Mapping[str, Any], found: Found) -> Patching:
+    """The picture of a sweep that was made elsewhere; `asked` is the whole request that it answers.
+
+    Raises as `pose`.
+    """
+    names = ("model", "prompt", "corrupted", "answer", "wrong", "metric", "at")
+    posed = pose(lab, *(asked[name] for name in names))
+    return _Sweeps(lab, posed, asked["kind"], asked["by"], asked["direction"], None)._picture(found)
 
 
 @dataclass(frozen=True)
