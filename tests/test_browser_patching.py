@@ -19,6 +19,7 @@ from llm_workings.causal.patching import Pair, Patching, patch
 from llm_workings.causal.path_patching import patch_paths
 
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=20_000)  # a patch is work in the lab's queue, on a machine that may be busy
 
 CLEAN, CORRUPTED = "abcdea", "adcbea"
 ASKED = {"prompt": CLEAN, "corrupted": CORRUPTED, "answer": "b", "wrong": "d"}
