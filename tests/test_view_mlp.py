@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from small_models import causal, masked
@@ -11,13 +13,14 @@ from llm_workings.causal.direct_attribution import attribute
 from llm_workings.core.errors import BadInput, NotSupported, UnknownName
 from llm_workings.core.wire import pack, unpack
 from llm_workings.export.record import export_view
-from llm_workings.neurons import reads, write_alike, writes
+from llm_workings.neurons import Corpus, reads, scan, write_alike, writes
 from llm_workings.trace.edits import Edit, Replace, Where, Zero
 from llm_workings.trace.model import LanguageModel
-from llm_workings.views import REGISTRY
+from llm_workings.views import REGISTRY, neuron_passes
 from llm_workings.views.lab import Lab
 from llm_workings.views.mlp import Mlp, NeuronListing
 from llm_workings.views.neuron import Neuron
+from llm_workings.views.neuron_corpus import Corpora, NeuronCorpus
 
 TEXT = "the cat sat on the big red"
 
@@ -222,3 +225,62 @@ def test_a_file_carries_the_pinned_neuron_and_the_list(lab: Lab) -> None:
     )
     assert html.count('"view": "neuron"') + html.count('"view":"neuron"') >= 32
     assert "mlp_neurons" in html
+
+
+def corpus_of(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A text that the small model can write, kept as a page keeps one."""
+    monkeypatch.setattr(scan, "cache_folder", lambda: tmp_path)
+    found = REGISTRY["corpora"].run(lab, {"text": " ".join([TEXT] * 40), "title": "cats"})
+    assert isinstance(found, Corpora)
+    assert [entry.name for entry in found.corpora] == ["built-in", found.added]
+    assert "cats" in found.reading()
+    assert found.added is not None
+    return found.added
+
+
+def test_a_neuron_over_a_corpus(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    name = corpus_of(lab, monkeypatch, tmp_path)
+    payload = REGISTRY["neuron_corpus"].run(lab, {"layer": 1, "neuron": 5, "model": "causal", "corpus": name})
+    assert isinstance(payload, NeuronCorpus)
+    assert unpack(pack(payload), NeuronCorpus).reading() == payload.reading()
+    assert payload.counts.sum() == payload.tokens
+    assert payload.corpus.title == "cats"
+    best = payload.top[0]
+    assert float(best.values[best.at]) == pytest.approx(payload.high, rel=2e-3)
+    assert [flag.name for flag in payload.flags] == ["dead", "duplicate", "polysemantic"]
+    html = export_view(lab, "mlp", {"prompt": TEXT, "model": "causal"}, {"neuron": "1.5", "corpus": name})
+    assert "neuron_corpus" in html
+    one = export_view(
+        lab, "neuron", {"prompt": TEXT, "model": "causal", "layer": 1, "neuron": 5}, {"corpus": name}
+    )
+    assert "neuron_corpus" in one
+
+
+def test_neurons_are_sorted_by_z_where_their_corpus_was_read(
+    lab: Lab, model: LanguageModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(scan, "cache_folder", lambda: tmp_path)
+    text = Corpus("built-in", "cats", (" ".join([TEXT] * 40),))
+    monkeypatch.setattr(neuron_passes, "built_in", lambda: text)
+    none = shown(lab, "mlp_neurons", sort="z")
+    assert isinstance(none, NeuronListing)
+    assert none.neurons == []
+    assert none.scanned == []
+    made = scan.scan_layer(model, text, 2)
+    listing = shown(lab, "mlp_neurons", sort="z")
+    assert isinstance(listing, NeuronListing)
+    assert listing.scanned == [2]
+    assert {ref.layer for ref in listing.neurons} == {2}
+    post = model.run(TEXT, keep=["mlp_post.2"])["mlp_post", 2][0, 1:]
+    first = listing.neurons[0].neuron
+    value = post[post[:, first].abs().argmax(), first]
+    assert listing.z[0] == pytest.approx(float((value - made.mean[first]) / made.spread[first]), rel=1e-3)
+    assert abs(listing.z).tolist() == sorted(abs(listing.z).tolist(), reverse=True)
+
+
+def test_a_corpus_that_is_not_there_and_one_without_words_are_refused(lab: Lab) -> None:
+    for name, says in (("text-0123456789abcdef", "corpus"), ("built-in", "vocabulary")):
+        with pytest.raises((BadInput, UnknownName), match=says):
+            REGISTRY["neuron_corpus"].run(lab, {"layer": 0, "neuron": 0, "model": "causal", "corpus": name})
+    with pytest.raises(BadInput, match="empty"):
+        REGISTRY["corpora"].run(lab, {"text": " "})

@@ -1590,6 +1590,114 @@ export interface ResidualEditRequest {
   wrong?: string | null;
 }
 
+/** A corpus that neurons can be read over. */
+export interface CorpusEntry {
+  name: string;
+  title: string;
+  characters: number;
+  passages: number;
+}
+
+/** A place in the corpus, with what stands around it. */
+export interface NeuronExample {
+  passage: number;
+  /** Counted in the passage. */
+  position: number;
+  tokens: Token[];
+  /** `[place]` float32. The activations; NaN for tokens that do not count. */
+  values: NdArray<Float32Array>;
+  /** Which of the tokens it is. */
+  at: number;
+}
+
+/** A kind of token, the neuron's mean activation at it, and how often it came. */
+export interface TokenActivation {
+  token: Token;
+  mean: number;
+  count: number;
+}
+
+/** Another neuron of the layer, and how their activations go together over the corpus. */
+export interface Correlated {
+  neuron: NeuronRef;
+  correlation: number;
+}
+
+/** Whether something is odd about a neuron, by a statistic and its threshold. */
+export interface NeuronFlag {
+  /** `dead`, `duplicate` or `polysemantic`. */
+  name: string;
+  raised: boolean;
+  value: number;
+  threshold: number;
+  /** The other one of a duplicate: the one whose correlation `value` is. */
+  with_neuron: NeuronRef | null;
+}
+
+/** One neuron over a corpus. */
+export interface NeuronCorpus {
+  layer: number;
+  neuron: number;
+  corpus: CorpusEntry;
+  /** Tokens that were read and count. */
+  tokens: number;
+  /** Tokens of the whole corpus. */
+  whole: number;
+  /** `[edge]` float64. */
+  edges: NdArray<Float64Array>;
+  /** `[bin]` int32. How many tokens have an activation from one edge to the next. */
+  counts: NdArray<Int32Array>;
+  mean: number;
+  /** Standard deviation. */
+  spread: number;
+  low: number;
+  high: number;
+  /** The share of tokens at which what the activation function is given is above 0. */
+  open: number;
+  /** Where it goes highest, one place a passage. */
+  top: NeuronExample[];
+  bottom: NeuronExample[];
+  /** Places drawn at random, the same for all neurons of the layer. */
+  drawn: NeuronExample[];
+  /** The kinds of tokens with the highest means, of those that came 3 times or more. */
+  selective: TokenActivation[];
+  /** Those with the lowest. */
+  averse: TokenActivation[];
+  /** The share of its variance that the kind of token explains (epsilon squared); NaN of none. */
+  selectivity: number;
+  /** The polysemantic flag's statistic between places drawn at random. */
+  likeness_drawn: number;
+  alike: Correlated[];
+  flags: NeuronFlag[];
+}
+
+export interface NeuronCorpusRequest {
+  /** A block of the model, from 0. */
+  layer: number;
+  /** A neuron of that layer's MLP, from 0. */
+  neuron: number;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** built-in, or the name of a text that was kept: text- and 16 digits of its hash. */
+  corpus?: string;
+  /** About how many tokens to read, in passages evenly spread over a longer corpus. */
+  tokens?: number;
+}
+
+/** The corpora there are, the built-in one first. */
+export interface Corpora {
+  corpora: CorpusEntry[];
+  /** The name of the text that was given, now kept. */
+  added: string | null;
+}
+
+export interface CorporaRequest {
+  /** A text to keep as a corpus, by its hash, in the data folder; left out, none is kept. */
+  text?: string | null;
+  /** What to call that text. */
+  title?: string;
+}
+
 /** Many networks trained together: one a cell, so far. */
 export interface SweepGrid {
   /** The setting that differs from row to row, such as learning_rate; "seed" compares seeds. */
@@ -1654,6 +1762,8 @@ export interface Answers {
   probe_ladder: ProbeLadder;
   residual: Residual;
   residual_edit: ResidualEdit;
+  neuron_corpus: NeuronCorpus;
+  corpora: Corpora;
 }
 
 /** What each view is asked. */
@@ -1679,6 +1789,8 @@ export interface Requests {
   probe_ladder: ProbeLadderRequest;
   residual: ResidualRequest;
   residual_edit: ResidualEditRequest;
+  neuron_corpus: NeuronCorpusRequest;
+  corpora: CorporaRequest;
 }
 
 /** Every view: its title, the text beside its picture, what a request leaves out, and how an
@@ -2184,6 +2296,34 @@ export const VIEWS = {
       "corrupted": "text",
       "answer": "text",
       "wrong": "text"
+    }
+  },
+  "neuron_corpus": {
+    "title": "A neuron over a corpus",
+    "about": "What one neuron does over many texts: how often each activation comes, the passages in which it goes highest and lowest, passages drawn at random beside them, and its mean at each kind of token. The selectivity is the share of its variance that the kind of token explains, epsilon² = 1 - (within / (n - kinds)) / (total / (n - 1)). All neurons of the layer are read in one pass, and kept.\n\nFlags: dead, if |a| is never above 0.01 of the layer's root mean square; duplicate, if its correlation with another neuron of the layer is 0.95 or more, either way; polysemantic, if the inputs at its highest places have a mean cosine below 0.1, the layer's mean input taken off.\n\nWhat this cannot tell you: what the neuron is for. Its highest places are a few in thousands, and say little of what it does at the others, which is why random ones stand beside them; another corpus may show another side. The thresholds are conventions.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "corpus": "built-in",
+      "tokens": 12288
+    },
+    "fields": {
+      "layer": "number",
+      "neuron": "number",
+      "model": "text",
+      "corpus": "text",
+      "tokens": "number"
+    }
+  },
+  "corpora": {
+    "title": "Corpora",
+    "about": "The texts that neurons can be read over: the built-in sentences, and those that were given, which are kept on this machine under a name made of their hash.\n\nWhat this cannot tell you: what a corpus is a sample of. A neuron that is silent on one may be loud on another.",
+    "defaults": {
+      "text": null,
+      "title": "your text"
+    },
+    "fields": {
+      "text": "text",
+      "title": "text"
     }
   }
 } as const;

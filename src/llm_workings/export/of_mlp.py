@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from llm_workings.core.errors import BadInput
 from llm_workings.core.wire import pack
 from llm_workings.views.mlp import Mlp, NeuronListing
 
@@ -12,7 +13,7 @@ from .recorder import Recorder
 
 
 def record(recorder: Recorder) -> None:
-    """The list as it is sorted and chosen, the pinned neuron, and the neurons of the list that fit."""
+    """The list as it is sorted and chosen, the pinned neuron with its corpus, and what fits of the list."""
     first = recorder.first
     assert isinstance(first, Mlp)
     followed: dict[str, Any] = {}  # said as the page says it
@@ -30,6 +31,8 @@ def record(recorder: Recorder) -> None:
     pinned = re.fullmatch(r"(\d+)\.(\d+)", state.get("neuron", ""))
     wanted = [(int(pinned[1]), int(pinned[2]))] if pinned else []
     wanted += [(ref.layer, ref.neuron) for ref in shown.neurons]
+    if pinned:
+        _record_corpus(recorder, *wanted[0])
     held = 0
     for number, (layer, neuron) in enumerate(dict.fromkeys(wanted)):
         recorder.lab.progress.report("recording neurons", number, len(wanted))
@@ -37,9 +40,25 @@ def record(recorder: Recorder) -> None:
         if held > recorder.bound:
             break
     recorder.left_out.append(
-        "Neurons that are not in the list, and lists of other layers or sorted another way: each is a "
-        "reading by the model."
+        "Neurons that are not in the list, what others than the pinned one do over a corpus, and lists of "
+        "other layers or sorted another way: each is a reading by the model."
     )
+
+
+def record_neuron(recorder: Recorder) -> None:
+    """The neuron over its corpus."""
+    _record_corpus(recorder, recorder.asked["layer"], recorder.asked["neuron"])
+    recorder.left_out.append("Other neurons and other corpora: each is a reading by the model.")
+
+
+def _record_corpus(recorder: Recorder, layer: int, neuron: int) -> None:
+    """A neuron over the corpus that the page shows; a model's vocabulary may not have its words."""
+    recorder.record("corpora", {})
+    corpus = recorder.state.get("corpus", "built-in")
+    try:
+        recorder.record("neuron_corpus", {"layer": layer, "neuron": neuron, "corpus": corpus})
+    except BadInput as error:
+        recorder.left_out.append(f"Neuron {layer}.{neuron} over the corpus {corpus}: {error.message}")
 
 
 def _index(text: str | None, otherwise: int | None) -> int | None:

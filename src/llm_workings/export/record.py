@@ -96,5 +96,6 @@ FOLLOWED: dict[str, Callable[[Recorder], None]] = {
     "probe_ladder": of_probe_ladder.record,
     "patching": of_patching.record,
     "residual": of_residual.record,
+    "neuron": of_mlp.record_neuron,
 }
 """What a reader may open next, by the view that the file shows."""

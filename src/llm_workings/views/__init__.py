@@ -13,6 +13,7 @@ from .logit_lens import logit_lens
 from .mlp import mlp, mlp_neurons
 from .network import network
 from .neuron import neuron
+from .neuron_corpus import corpora, neuron_corpus
 from .pairs import text_pair
 from .patched import patched_answer
 from .patching import patching
@@ -44,5 +45,7 @@ VIEWS: tuple[View, ...] = (
     probe_ladder,
     residual,
     residual_edit,
+    neuron_corpus,
+    corpora,
 )
 REGISTRY: dict[str, View] = {view.name: view for view in VIEWS}

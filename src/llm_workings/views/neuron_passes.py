@@ -14,6 +14,8 @@ from llm_workings.causal.direct_attribution import DirectAttribution, attribute,
 from llm_workings.core.errors import BadInput
 from llm_workings.models.sites import Site, site
 from llm_workings.models.spec import GatedMLP, NoHead, ParallelPreNorm, PostNorm
+from llm_workings.neurons.corpus import built_in
+from llm_workings.neurons.scan import stored
 from llm_workings.neurons.weights import check_neuron, mlp_of, output_rows
 from llm_workings.trace.edits import Edit, Replace, Where, Zero
 
@@ -248,8 +250,14 @@ def _of_layers(apart: DirectAttribution | None, n_layers: int) -> np.ndarray:
 
 def _known(model: LanguageModel, width: int) -> tuple[Tensor, Tensor, list[int]]:
     """Means and standard deviations over the built-in corpus, `[layer, neuron]`; NaN where not read."""
-    nothing = torch.full((model.spec.n_layers, width), torch.nan)
-    return nothing, nothing.clone(), []
+    means = torch.full((model.spec.n_layers, width), torch.nan)
+    spreads = means.clone()
+    found = stored(model, built_in())
+    for layer, scan in found.items():
+        means[layer] = torch.from_numpy(scan.mean)
+        spreads[layer] = torch.from_numpy(scan.spread)
+    spreads[spreads == 0] = torch.nan
+    return means, spreads, sorted(found)
 
 
 # --- one neuron --------------------------------------------------------------------------------------
