@@ -221,11 +221,8 @@ WITH_PYTHON = [
     "docs/activations.md",
     "docs/attribution.md",
     "docs/causal.md",
-<<<<<<< HEAD
     "docs/feature_visualization.md",
-=======
     "docs/neurons.md",
->>>>>>> 6d7e2de (Neurons over a corpus: histogram, examples beside random ones, tokens, and flags with their statistic)
     "docs/probing.md",
     "docs/prompts.md",
     "docs/runs.md",
@@ -242,11 +239,8 @@ ON_THE_REAL_MODEL = {
     "docs/activations.md",
     "docs/attribution.md",
     "docs/causal.md",
-<<<<<<< HEAD
     "docs/feature_visualization.md",
-=======
     "docs/neurons.md",
->>>>>>> 6d7e2de (Neurons over a corpus: histogram, examples beside random ones, tokens, and flags with their statistic)
     "docs/probing.md",
     "docs/prompts.md",
     "docs/steering.md",
