@@ -163,3 +163,91 @@ def test_a_treebank_of_the_user_s_is_read_in_the_page(visits: Visits, tmp_path: 
     visits.expected.append("status of 4")
     chooser.set_input_files(tmp_path / "none.conllu")
     expect(page.get_by_role("alert")).to_contain_text("1 column")
+
+
+# ---- steering ------------------------------------------------------------------------------------
+
+SIDES = {"firsts": "abcq\nbdcq\ncdeq\nfgbq", "seconds": "abcz\nbdcz\ncdez\nfgbz"}
+
+
+def test_the_bench_writes_three_texts_and_asks_whether_it_holds(visits: Visits, tmp_path: Path) -> None:
+    page = visits.open("/steering", prompt="abcdab", contrast="own", n="10", **SIDES)
+    wanted = REGISTRY["steering"].run(
+        Lab(), {"model": TOY, "prompt": "abcdab", "contrast": "own", "n": 10, **SIDES}
+    )
+    texts = page.get_by_role("article").locator(".text")
+    expect(texts).to_have_text([f"abcdab{one.text}" for one in wanted.written])  # type: ignore[attr-defined]
+    slider = page.get_by_role("slider", name="Strength")
+    slider.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    expect(page).to_have_url(re.compile(r"[?&]strength=0\.6\b"))
+    page.get_by_role("button", name="Turn round").click()
+    expect(page).to_have_url(re.compile(r"strength=-0\.6"))
+    turned = REGISTRY["steering"].run(
+        Lab(), {"model": TOY, "prompt": "abcdab", "contrast": "own", "n": 10, "strength": -0.6, **SIDES}
+    )
+    expect(texts).to_have_text([f"abcdab{one.text}" for one in turned.written])  # type: ignore[attr-defined]
+
+    page.get_by_role("button", name="Write on from all of them").click()
+    trial = page.get_by_role("table", name=re.compile("^Over"))
+    expect(trial.get_by_role("row")).to_have_count(8)
+    page.get_by_role("button", name="Measure eight strengths").click()
+    score = page.get_by_role("application", name="Log-odds of the words, nats by strength")
+    expect(score.locator("path.curve")).to_have_count(3)
+    page.get_by_role("button", name="Cancel").wait_for(state="detached")
+    score.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("p.mono").filter(has_text="Strength 0.2: yours")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"strength=0\.2\b"))
+    page.keyboard.press("Escape")
+    layer = page.get_by_role("application", name="The direction by layer")
+    layer.focus()
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    expect(inspector_of(page).get_by_role("heading", name="The direction at resid_post.1")).to_be_visible()
+
+    page.get_by_role("button", name="Measure eight strengths").click()
+    expect(score.locator("path.curve")).to_have_count(3)
+    page.reload()
+    expect(inspector_of(page).get_by_role("heading", name="The direction at resid_post.1")).to_be_visible()
+    expect(score.locator("path.curve")).to_have_count(3)
+    page.get_by_role("button", name="Cancel").wait_for(state="detached")
+    with page.expect_download() as coming:
+        page.get_by_role("button", name="HTML").click()
+    coming.value.save_as(tmp_path / "steering.html")
+    disk = visits.context(offline=True).new_page()
+    disk.goto((tmp_path / "steering.html").as_uri())
+    expect(disk.get_by_role("article")).to_have_count(3)
+    expect(
+        disk.get_by_role("application", name="Log-odds of the words, nats by strength").locator("path.curve")
+    ).to_have_count(3)
+    for button, begins in (("SVG", b"<svg "), ("CSV", b"text,prompt"), ("PNG", b"\x89PNG")):
+        with page.expect_download() as coming:
+            page.get_by_role("button", name=button).click()
+        coming.value.save_as(tmp_path / "file")
+        assert (tmp_path / "file").read_bytes().startswith(begins)
+    axe_finds_nothing(page)
+
+
+def test_a_contrast_of_one_s_own_is_checked(visits: Visits) -> None:
+    page = visits.open("/steering", prompt="abcdab", contrast="own", n="5", **SIDES)
+    first = page.get_by_role("textbox", name="Steer to")
+    second = page.get_by_role("textbox", name="and away from")
+    go = page.get_by_role("button", name="Steer by these")
+    expect(first).to_have_value(SIDES["firsts"])
+    first.fill("abq")
+    second.fill("")
+    expect(page.get_by_text("The second side has no texts yet.")).to_be_visible()
+    expect(go).to_be_disabled()
+    first.fill("abq | abz\nacq | acz")
+    expect(page.get_by_text("2 and 2 texts, taken as pairs, line by line.")).to_be_visible()
+    go.click()
+    expect(page).to_have_url(re.compile(r"firsts=abq%0Aacq&"))
+    expect(first).to_have_value("abq\nacq")
+    expect(second).to_have_value("abz\nacz")
+    expect(page.get_by_text("Difference of means of 2 pairs")).to_be_visible()

@@ -11,8 +11,14 @@ from llm_workings.cli_model import DeviceOption, ModelOption, PrecisionOption, r
 from llm_workings.core.errors import BadInput
 
 if TYPE_CHECKING:
+    from llm_workings.core.progress import Progress
+    from llm_workings.core.wire import Payload
     from llm_workings.probing import Task
+    from llm_workings.trace.model import LanguageModel
 
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the picture as an HTML file.")
+]
 SHORT = {  # the columns of CoNLL-U, as probing names them
     "upos": "part_of_speech",
     "deprel": "dependency_relation",
@@ -50,6 +56,7 @@ def probe(
         int, typer.Option(min=2, metavar="N", help="Labelled words to draw at the most.")
     ] = 12_000,
     seed: Annotated[int, typer.Option(help="Of the sample, the split and the controls.")] = 0,
+    output: OutputOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
     dtype: PrecisionOption = None,
@@ -77,10 +84,19 @@ def probe(
             seed=seed,
             progress=progress,
         )
+        written = None
+        if output is not None:
+            from llm_workings.views.probe_ladder import ladder_of
+
+            page = _Page(loaded, progress)
+            stops = [str(layer.site) for layer in report.layers]
+            payload = ladder_of(report, page.lab.card(loaded), stops, made.of_words)
+            written = page.write(output, "probe_ladder", {"task": made.name, "seed": seed}, payload)
     print(report)
     for why, count in report.left_out.items():
         if count:
             print(f"left out: {count:,} {why}")
+    _say(written)
 
 
 def _task(
@@ -135,6 +151,7 @@ def steer(
     controls: Annotated[int, typer.Option(min=1, help="Random directions beside it.")] = 1,
     temperature: Annotated[float, typer.Option(help="0, the default, takes the best token; 1 draws.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the random directions and the draws.")] = 0,
+    output: OutputOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
     dtype: PrecisionOption = None,
@@ -169,7 +186,39 @@ def steer(
             seed=seed,
             progress=progress,
         )
+        written = None
+        if output is not None:
+            own = {side: "\n".join(pair[i] for pair in texts) for i, side in enumerate(("firsts", "seconds"))}
+            asked = {"prompt": prompt, "layer": at, "strength": strength, "n": n, "seed": seed}
+            asked |= {"temperature": temperature, "contrast": contrast} | ({} if pairs is None else own)
+            asked |= {} if pairs is None else {"contrast": "own"}
+            written = _Page(loaded, progress).write(output, "steering", asked)
     print(f"{vector!r}\n\n{found}")
+    _say(written)
+
+
+class _Page:
+    """Where the file of a picture comes from: the model that was loaded for the table."""
+
+    def __init__(self, model: LanguageModel, progress: Progress):
+        from llm_workings.views.lab import Lab
+
+        self.lab, self.model = Lab(progress=progress), model
+        self.lab.add(model.name, model)
+
+    def write(self, file: Path, view: str, request: dict[str, Any], payload: Payload | None = None) -> Path:
+        """The file of a view's answer, which is `payload` where it is there already."""
+        from llm_workings.export.html import write
+        from llm_workings.export.record import export_view
+
+        asked = {**request, "model": self.model.name}
+        state = {side: request[side] for side in ("firsts", "seconds") if side in request}
+        return write(file, export_view(self.lab, view, asked, state, payload=payload))
+
+
+def _say(written: Path | None) -> None:
+    if written is not None:
+        print(f"\nwritten: {written} ({written.stat().st_size / 1e6:.1f} MB)")
 
 
 def _pairs(file: Path) -> list[tuple[str, str]]:

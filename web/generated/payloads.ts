@@ -1698,6 +1698,170 @@ export interface CorporaRequest {
   title?: string;
 }
 
+/** One text that was written on. */
+export interface Written {
+  kind: "unsteered" | "steered" | "random";
+  label: string;
+  tokens: Token[];
+  /** Without its prompt. */
+  text: string;
+  /** Words of the first side's lexicon in it, less those of the second's. */
+  tally: number;
+  /** Different pairs of neighbouring tokens as a share of all; NaN of fewer than two tokens. */
+  distinct: number;
+}
+
+/** Three texts from one prompt and one seed, and the direction at each layer. */
+export interface Steering {
+  model: ModelCard;
+  /** The prompt's. */
+  tokens: Token[];
+  contrast: "sea" | "sentiment" | "own";
+  /** What the first and the second texts of the contrast are. */
+  sides: string[];
+  /** How many texts there are of the first side. */
+  firsts: number;
+  seconds: number;
+  paired: boolean;
+  /** How the direction was found. */
+  origin: string;
+  layer: number;
+  site: string;
+  strength: number;
+  /** The median norm of the stream there. */
+  typical: number;
+  /** The norm of the difference as it was found. */
+  length: number;
+  /** The strength at which it is added as long as it was found. */
+  natural: number;
+  n: number;
+  seed: number;
+  temperature: number;
+  /** `[layer]` float32. The natural strength at each layer. */
+  naturals: NdArray<Float32Array>;
+  /** `[layer]` float32. Mean cosine of one pair's difference with that of the others; NaN where the texts are no pairs. */
+  consistency: NdArray<Float32Array>;
+  /** Words that count for the first and for the second side. */
+  lexicon: string[][];
+  written: Written[];
+}
+
+export interface SteeringRequest {
+  /** The text the model reads. */
+  prompt: string;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** sea (from money), sentiment (positive from negative), or own. */
+  contrast?: "sea" | "sentiment" | "own";
+  /** After which block it is added, from 0; by default the middle one. */
+  layer?: number | null;
+  /** In typical norms of the stream: 1 adds as much as there is; negative steers away. */
+  strength?: number;
+  /** How many tokens to write, at the most. */
+  n?: number;
+  /** Of the random directions and of the draws. */
+  seed?: number;
+  /** 0 takes the best guess; 1 draws as the model says. */
+  temperature?: number;
+  /** Of your own contrast: what to steer to, a text a line. With as many lines on the other side the texts are pairs, line by line. */
+  firsts?: string;
+  /** Of your own contrast: what to steer away from, a text a line. */
+  seconds?: string;
+}
+
+/** What more and more of a direction does, means over prompts, beside controls as long. */
+export interface SteeringDoses {
+  labels: string[];
+  kinds: ("vector" | "random" | "shuffled")[];
+  /** `[strength]` float32. */
+  strengths: NdArray<Float32Array>;
+  /** `[direction, strength]` float32. log P(next is a word of the first side) - log P(of the second), in nats; NaN without such words. */
+  score: NdArray<Float32Array>;
+  /** `[direction, strength]` float32. KL(unsteered ‖ steered) of the next token, in nats. */
+  divergence: NdArray<Float32Array>;
+  /** `[direction, strength]` float32. distinct-2 of the written texts: low where they repeat themselves. */
+  distinct: NdArray<Float32Array>;
+  /** Whose odds are measured, of each side. */
+  words: string[][];
+  natural: number;
+  layer: number;
+  /** Tokens a text. */
+  written: number;
+  prompts: string[];
+  /** How many of the prompts the means are over. */
+  done: number;
+}
+
+export interface SteeringDosesRequest {
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** sea (from money), sentiment (positive from negative), or own. */
+  contrast?: "sea" | "sentiment" | "own";
+  /** After which block it is added, from 0; by default the middle one. */
+  layer?: number | null;
+  /** Of the random directions and of the draws. */
+  seed?: number;
+  /** Of your own contrast: what to steer to, a text a line. With as many lines on the other side the texts are pairs, line by line. */
+  firsts?: string;
+  /** Of your own contrast: what to steer away from, a text a line. */
+  seconds?: string;
+  /** How many of the contrast's prompts to measure. */
+  prompts?: number;
+}
+
+/** One column of texts against the unsteered ones, over the same prompts. */
+export interface Comparison {
+  label: string;
+  kind: "unsteered" | "vector" | "random" | "shuffled";
+  /** Of the score: words of the first side less those of the second. */
+  mean: number;
+  /** From the unsteered texts; None for those themselves, and before there are two prompts. */
+  difference: number | null;
+  /** That in standard deviations of the differences (Cohen's d of pairs). */
+  size: number | null;
+  /** Of a two-sided sign-flip permutation test. */
+  p: number | null;
+  /** What was written, prompt by prompt. */
+  texts: string[];
+  scores: number[];
+}
+
+/** Whether it holds over prompts: the texts of all, and what their scores say. */
+export interface SteeringEffect {
+  prompts: string[];
+  done: number;
+  strength: number;
+  layer: number;
+  n: number;
+  seed: number;
+  /** Unsteered, steered, random directions, shuffled contrasts. */
+  columns: Comparison[];
+  /** Steered less the mean of the controls. */
+  beyond: number | null;
+  beyond_p: number | null;
+}
+
+export interface SteeringEffectRequest {
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** sea (from money), sentiment (positive from negative), or own. */
+  contrast?: "sea" | "sentiment" | "own";
+  /** After which block it is added, from 0; by default the middle one. */
+  layer?: number | null;
+  /** In typical norms of the stream: 1 adds as much as there is; negative steers away. */
+  strength?: number;
+  /** How many tokens to write, at the most. */
+  n?: number;
+  /** Of the random directions and of the draws. */
+  seed?: number;
+  /** Of your own contrast: what to steer to, a text a line. With as many lines on the other side the texts are pairs, line by line. */
+  firsts?: string;
+  /** Of your own contrast: what to steer away from, a text a line. */
+  seconds?: string;
+  /** How many of the contrast's prompts to measure. */
+  prompts?: number;
+}
+
 /** Many networks trained together: one a cell, so far. */
 export interface SweepGrid {
   /** The setting that differs from row to row, such as learning_rate; "seed" compares seeds. */
@@ -1764,6 +1928,9 @@ export interface Answers {
   residual_edit: ResidualEdit;
   neuron_corpus: NeuronCorpus;
   corpora: Corpora;
+  steering: Steering;
+  steering_doses: SteeringDoses;
+  steering_effect: SteeringEffect;
 }
 
 /** What each view is asked. */
@@ -1791,6 +1958,9 @@ export interface Requests {
   residual_edit: ResidualEditRequest;
   neuron_corpus: NeuronCorpusRequest;
   corpora: CorporaRequest;
+  steering: SteeringRequest;
+  steering_doses: SteeringDosesRequest;
+  steering_effect: SteeringEffectRequest;
 }
 
 /** Every view: its title, the text beside its picture, what a request leaves out, and how an
@@ -2324,6 +2494,81 @@ export const VIEWS = {
     "fields": {
       "text": "text",
       "title": "text"
+    }
+  },
+  "steering": {
+    "title": "Steering bench",
+    "about": "What does the model write if it is pushed? The direction is what a contrast of texts makes in the stream, v = mean of h(first) - mean of h(second), h at each text's last token (contrastive activation addition, Rimsky et al. 2024). Added at every position, h + s · t · v/|v|, the strength s is in units of t, the median norm of the stream there. Beside it the text without it, and one pushed as far in a random direction, all from one seed. Marked are words of the lexicon of each side.\n\nWhat this cannot tell you: that the model uses the direction; adding it shows that the stream can be pushed along it. That the direction is of the thing named: it is of whatever tells the two sides apart. One text is one text: twenty prompts with controls say whether it holds. A random direction flatters a vector; shuffled sides are the harder control. What a text is about: the score counts words.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "contrast": "sea",
+      "layer": null,
+      "strength": 0.4,
+      "n": 20,
+      "seed": 0,
+      "temperature": 0.0,
+      "firsts": "",
+      "seconds": ""
+    },
+    "fields": {
+      "prompt": "text",
+      "model": "text",
+      "contrast": "text",
+      "layer": "number",
+      "strength": "number",
+      "n": "number",
+      "seed": "number",
+      "temperature": "number",
+      "firsts": "text",
+      "seconds": "text"
+    }
+  },
+  "steering_doses": {
+    "title": "Dose and response",
+    "about": "At each strength, means over prompts that lean to neither side: the log-odds of words of the two sides at the next token, KL from the unsteered answer, and distinct-2 of what is written. Beside the direction, random ones and shuffled contrasts (the same texts with half of each side changed over), all as long.\n\nWhat this cannot tell you: that more is better. Past some strength every direction breaks the text. The words whose odds are measured may stand in the contrast's own texts.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "contrast": "sea",
+      "layer": null,
+      "seed": 0,
+      "firsts": "",
+      "seconds": "",
+      "prompts": 5
+    },
+    "fields": {
+      "model": "text",
+      "contrast": "text",
+      "layer": "number",
+      "seed": "number",
+      "firsts": "text",
+      "seconds": "text",
+      "prompts": "number"
+    }
+  },
+  "steering_effect": {
+    "title": "Does it hold over prompts",
+    "about": "The model writes on from each prompt unsteered, steered, and pushed as far in random directions and along shuffled contrasts. The score of a text is its words of the first side less those of the second; each column is compared with the unsteered one over the same prompts: mean difference, Cohen's d of pairs, and the p of a two-sided sign-flip permutation test.\n\nWhat this cannot tell you: what a text is about, since the score counts words; how it would be with other prompts, layers and strengths.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "contrast": "sea",
+      "layer": null,
+      "strength": 0.4,
+      "n": 10,
+      "seed": 0,
+      "firsts": "",
+      "seconds": "",
+      "prompts": 20
+    },
+    "fields": {
+      "model": "text",
+      "contrast": "text",
+      "layer": "number",
+      "strength": "number",
+      "n": "number",
+      "seed": "number",
+      "firsts": "text",
+      "seconds": "text",
+      "prompts": "number"
     }
   }
 } as const;

@@ -10,6 +10,7 @@ import HeadCircuits from "./HeadCircuits.svelte";
 import LogitLens from "./LogitLens.svelte";
 import Mlp from "./Mlp.svelte";
 import Network from "./Network.svelte";
+import Steering from "./Steering.svelte";
 import ProbeLadder from "./ProbeLadder.svelte";
 import Neuron from "./Neuron.svelte";
 import Patching from "./Patching.svelte";
@@ -26,7 +27,7 @@ export const views: Record<string, Component<ViewProps<any>>> = {
   head: Head,
   head_circuits: HeadCircuits,
   logit_lens: LogitLens,
-  network: Network,
+  network: Network, steering: Steering,
   probe_ladder: ProbeLadder,
   mlp: Mlp,
   neuron: Neuron,

@@ -25,6 +25,7 @@ from . import (
     of_patching,
     of_probe_ladder,
     of_residual,
+    of_steering,
 )
 from .html import Answer, page
 from .recorder import Recorder
@@ -93,6 +94,7 @@ FOLLOWED: dict[str, Callable[[Recorder], None]] = {
     "logit_lens": of_logit_lens.record,
     "mlp": of_mlp.record,
     "network": _network,
+    "steering": of_steering.record,
     "probe_ladder": of_probe_ladder.record,
     "patching": of_patching.record,
     "residual": of_residual.record,

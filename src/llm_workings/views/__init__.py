@@ -22,6 +22,8 @@ from .probe_ladder import probe_ladder
 from .prompts import prompts
 from .residual import residual
 from .residual_edit import residual_edit
+from .steering import steering
+from .steering_trials import steering_doses, steering_effect
 
 VIEWS: tuple[View, ...] = (
     ablated_answer,
@@ -47,5 +49,8 @@ VIEWS: tuple[View, ...] = (
     residual_edit,
     neuron_corpus,
     corpora,
+    steering,
+    steering_doses,
+    steering_effect,
 )
 REGISTRY: dict[str, View] = {view.name: view for view in VIEWS}
