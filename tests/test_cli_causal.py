@@ -326,6 +326,25 @@ def test_own_texts_are_probed_at_several_sites(cli: Cli, tmp_path: Path) -> None
     assert [row[0] for row in rows(out, "site")] == ["resid_pre.0", "resid_post.1"]
 
 
+def test_a_probe_and_a_steered_text_are_written_as_pages(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "learn.conllu").write_text(conllu(30, 0))
+    asked = ["--task", "upos", "--conllu", "learn.conllu", "-o", "ladder.html"]
+    status, out, err = cli("probe", *asked, *NAMED)
+    if "was not built" in err or "not built" in err:
+        pytest.skip("the web bundle is not built: run `make bundle`")
+    assert (status, err) == (0, "")
+    assert "written: ladder.html" in out
+    page = (tmp_path / "ladder.html").read_text("utf-8")
+    assert "Probe ladder: part of speech in Induction heads" in page
+    (tmp_path / "q.tsv").write_text("abq\tabz\ncdq\tcdz\n")
+    status, out, _ = cli("steer", "abcdab", "--pairs", "q.tsv", "--tokens", "4", "-o", "steer.html", *NAMED)
+    assert status == 0
+    assert "written: steer.html" in out
+    page = (tmp_path / "steer.html").read_text("utf-8")
+    assert '"contrast": "own"' in page
+    assert '"firsts": "abq\\ncdq"' in page
+
+
 def test_steering_by_own_pairs_shows_all_three(cli: Cli, tmp_path: Path, toy: LanguageModel) -> None:
     (tmp_path / "q.tsv").write_text("abq\tabz\ncdq\tcdz\n")
     status, out, err = cli("steer", "abcdab", "--pairs", "q.tsv", "--tokens", "4", "--strength", "0", *NAMED)

@@ -212,7 +212,7 @@ class _Page:
         from llm_workings.export.record import export_view
 
         asked = {**request, "model": self.model.name}
-        state = {side: request[side] for side in ("firsts", "seconds") if side in request}
+        state: dict[str, str] = {side: request[side] for side in ("firsts", "seconds") if side in request}
         return write(file, export_view(self.lab, view, asked, state, payload=payload))
 
 
