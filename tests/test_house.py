@@ -236,10 +236,8 @@ WITH_PYTHON = [
 ]
 ON_THE_REAL_MODEL = {
     "README.md",
-    "docs/activations.md",
     "docs/attribution.md",
     "docs/causal.md",
-    "docs/feature_visualization.md",
     "docs/neurons.md",
     "docs/probing.md",
     "docs/prompts.md",

@@ -187,7 +187,7 @@ def test_a_unit_that_grey_leaves_silent_is_woken() -> None:
         wrap(net, ["1"], size=(SIZE, SIZE)), channel("1", 0), seeds=[0, 1], steps=80, robust=False
     )
     assert found.history[0].max() == 0
-    assert (found.values > 0.2).all()
+    assert (found.values > 0.15).all()  # white all over would be 0.4
 
 
 def test_it_stops_when_asked() -> None:
