@@ -249,6 +249,32 @@ def test_an_ablation_lists_what_is_missed_most(cli: Cli, toy: LanguageModel) -> 
     assert len(expected) == 8
 
 
+@pytest.mark.parametrize(
+    ("command", "view", "more"),
+    [
+        ("ablate", "ablation", ["--answer", "e", "--wrong", "d"]),
+        ("ablate", "ablation", ["--how", "mean"]),
+        ("attribute", "direct_attribution", ["--answer", "e", "--wrong", "d", "--by", "source"]),
+    ],
+)
+def test_the_picture_is_written_too(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, view: str, more: list[str]
+) -> None:
+    monkeypatch.setattr("llm_workings.views.bundle.BUNDLE", tmp_path)
+    (tmp_path / "standalone.js").write_text("1;", "utf-8")
+    status, out, err = cli(command, "abcdeabcd", *more, *NAMED, "-o", "page.html")
+    assert (status, err) == (0, "")
+    assert re.search(r"written: page\.html \(\d+\.\d MB\)", out)
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert f'"view": "{view}"' in text
+    listed = rows(out, "change") if command == "ablate" else []
+    reading = re.search(r"<noscript><p>(.*?)</p>", text, re.DOTALL)[1]  # type: ignore[index]
+    if listed:  # what was printed is what the page shows
+        assert f"{listed[0][2]} {float(listed[0][0]):+.3g}" in reading
+    else:
+        assert "terms by source add up to" in reading
+
+
 def test_named_heads_go_out_alone_and_together(cli: Cli, toy: LanguageModel) -> None:
     status, out, _ = cli("ablate", "abcdabcd", *NAMED, "--heads", "1.0, 1.3", "--how", "mean")
     assert status == 0

@@ -19,7 +19,11 @@ from llm_workings.views.ablation import AblatedAnswer, Ablation
 from llm_workings.views.lab import Lab
 
 TEXT = "the cat sat on the cat and the"
-OTHERS = ["the dog ran on the mat and a", "a lion slept on the big red mat", "the cat ran and the dog sat"]
+OTHERS = [
+    "the dog ran on the mat and a",
+    "a lion slept on the big red mat",
+    "the cat ran and the big dog sat",
+]
 PAIR = {"answer": "cat", "wrong": "dog"}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from llm_workings.cli_model import DeviceOption, ModelOption, PrecisionOption, read_lines, work_on
+from llm_workings.cli_page import OutputOption, write_page
 from llm_workings.core.errors import BadInput, unknown
 
 if TYPE_CHECKING:
@@ -233,6 +234,7 @@ def ablate(
     ] = None,
     position: PositionOption = None,
     top: TopOption = 10,
+    output: OutputOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
     dtype: PrecisionOption = None,
@@ -263,6 +265,7 @@ def ablate(
         from llm_workings.causal.ablation import ZERO, MeanOf, every
         from llm_workings.causal.ablation import ablate as ablate_each
         from llm_workings.causal.base import Base
+        from llm_workings.causal.replacements import aligned
 
         base = Base(loaded, text, progress)
         chosen = metrics.loss(base) if answer is None else _metric(base, measured, answer, wrong, position)
@@ -270,8 +273,22 @@ def ablate(
         if heads != "all":
             entries = [f"head.{name.strip().removeprefix('head.')}" for name in heads.split(",")]
             entries += [entries[:]] if len(entries) > 1 else []
-        replacement = ZERO if how == "zero" else MeanOf(loaded, rows)
+        replacement = (
+            ZERO if how == "zero" else MeanOf(loaded, rows, by_position=aligned(loaded, rows, base.n))
+        )
         found = ablate_each(base, entries, chosen, replacement, progress=progress)
+        written = ""
+        if output is not None:
+            asked: dict[str, Any] = {
+                "prompt": text,
+                "answer": answer,
+                "wrong": wrong,
+                "position": position,
+                "parts": parts,
+            }
+            asked |= {"instead": how, "metric": measured, "source": "own", "texts": rows}
+            chips = {"out": ",".join(map(str, entries[:-1] or entries))} if heads != "all" else {}
+            written = write_page(output, loaded, progress, "ablation", asked, chips)
     print(f"{loaded.name}, {base.n} tokens: {_marked(base.run.pieces(), [])}")
     if answer is None:
         print(f"\nloss on the text: {found.base:.4f} nats a token")
@@ -284,6 +301,8 @@ def ablate(
     left = dict(zip(found.entries, found.values.tolist(), strict=True))
     for entry, change in found.strongest(top):
         print(f"  {change:+7.4f}  {left[entry]:7.4f}  {' + '.join(map(str, entry))}")
+    if written:
+        print(written)
 
 
 # ---- attribution -----------------------------------------------------------------------------------
@@ -299,6 +318,7 @@ def attribute(
     ] = "head",
     position: PositionOption = None,
     top: TopOption = 12,
+    output: OutputOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
     dtype: PrecisionOption = None,
@@ -320,11 +340,17 @@ def attribute(
         wrongs: Any = () if wrong is None else wrong
         found = attribute_to(loaded, text, right=answer, wrong=wrongs, progress=progress, **given)
         terms = found.terms(cast(Any, by))
+        written = ""
+        if output is not None:
+            asked = {**request, "position": found.position}
+            written = write_page(output, loaded, progress, "direct_attribution", asked)
     print(f"{loaded.name}: {found.name} after {found.pieces[found.position]!r} (position {found.position})")
     print(f"{found.norm}\n")
     print(_waterfall(found, terms, top))
     print(f"\n{terms.total:+.6f}  sum of {len(terms):,} terms")
     print(f"{terms.logit:+.6f}  the model's own; error {terms.error:.1e}")
+    if written:
+        print(written)
 
 
 def _waterfall(found: DirectAttribution, terms: Terms, top: int) -> str:

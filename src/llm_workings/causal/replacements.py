@@ -156,6 +156,12 @@ class Resample:
         return self._values[place, n]
 
 
+def aligned(model: LanguageModel, texts: Sequence[Any], n: int) -> bool:
+    """Whether a mean by position says something: several texts, each of `n` tokens as the one ablated."""
+    lengths = [len(row) for row in _rows(model, texts)]
+    return len(lengths) > 1 and set(lengths) == {n}
+
+
 def _rows(model: LanguageModel, texts: Sequence[Any]) -> list[list[int]]:
     """Each text's token ids."""
     if isinstance(texts, str):

@@ -75,8 +75,8 @@ def replacement(
 ) -> tuple[Replacement, Stood]:
     """What to put in a part's place, and what to say of it.
 
-    A mean is by position where at least half of the texts are as long as this one, else one for all
-    positions; a resampled text is taken whole where there is one of as many tokens, else by position.
+    A mean is by position where the other texts all have as many tokens as this one, else one for all
+    positions; a resampled text is taken whole where one has as many, else position by position.
 
     Raises:
         BadInput: no texts of one's own, or none that fits the tokenizer.
@@ -95,6 +95,7 @@ def _make(
     lab: Lab, base: Base, instead: Way, source: Source, texts: list[str], seed: int
 ) -> tuple[Replacement, Stood]:
     from llm_workings.causal.ablation import ZERO, MeanOf, Resample
+    from llm_workings.causal.replacements import aligned
 
     if instead == "zero":
         return ZERO, Stood(instead=instead, source=source, seed=seed, said="zero", texts=[])
@@ -104,8 +105,7 @@ def _make(
     of = f"{len(others)} texts of {_span(lengths)} tokens, {form}"
     found: Replacement
     if instead == "mean":
-        reach = sum(length >= base.n for length in lengths)
-        by_position = reach * 2 >= len(others)
+        by_position = aligned(model, others, base.n)
         found = MeanOf(model, others, by_position=by_position)
         said = f"its mean over {of}" + (
             ", position by position" if by_position else ", one for all positions"
