@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from . import gpt2, loading, playground, starting, sweeps
+from . import attribution, gpt2, loading, playground, starting, sweeps
 from .pairs import Row
 
 TABLES = {
@@ -24,6 +24,7 @@ TABLES = {
     "gpt2": gpt2.rows,
     "loading": loading.rows,
     "sweeps": sweeps.rows,
+    "attribution": attribution.rows,
 }
 PEERS = ("torch", "transformers", "transformer-lens")
 

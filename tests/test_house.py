@@ -233,6 +233,7 @@ WITH_PYTHON = [
     "docs/views/patching.md",
     "docs/views/residual.md",
     "docs/vision.md",
+    "docs/what_it_looks_at.md",
 ]
 ON_THE_REAL_MODEL = {
     "README.md",
@@ -245,6 +246,7 @@ ON_THE_REAL_MODEL = {
     "docs/views.md",
     "docs/views/patching.md",
     "docs/views/residual.md",
+    "docs/what_it_looks_at.md",
 }
 
 

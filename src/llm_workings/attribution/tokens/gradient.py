@@ -58,7 +58,7 @@ def integrated_gradients(
     Args:
         baseline: a token that stands for nothing, such as padding, or an embedding, `[d]`; by default the
             vocabulary's mean embedding. Zero is a bad one where a norm comes first: next to zero each norm
-            divides by its eps, and the answer turns over within a millionth of the way.
+            divides by its eps, and the answer turns over just beside it.
     """
     if points < 1:
         raise BadInput(f"points is {points}; at least 1 is needed.")
