@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,19 @@ def test_a_cancelled_sweep_leaves_its_part(lab: Lab, monkeypatch: pytest.MonkeyP
     with pytest.raises(Cancelled):
         show(watched, "patching", **ASKED)
     assert 0 < partials[-1].done < partials[-1].total
+
+
+def test_two_sweeps_at_once_do_not_disturb_each_other(lab: Lab) -> None:
+    asked = [
+        {**ASKED, "kind": kind, "direction": way}
+        for kind in ("z", "pattern")
+        for way in ("denoising", "noising")
+    ]
+    alone = [show(lab, "patching", **one) for one in asked]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda one: show(lab, "patching", **one), asked * 3))
+    for number, found in enumerate(together):
+        np.testing.assert_array_equal(found.values, alone[number % len(asked)].values)
 
 
 def test_neurons_by_position_and_one_layer_alone(lab: Lab) -> None:

@@ -281,13 +281,18 @@ def test_a_model_without_a_head_has_no_lens(lab: Lab) -> None:
 
 
 # --- all of them ---------------------------------------------------------------------------------
+SECOND = "the dog sat on the cat and the"
 REQUESTS = {
     "attention": {},
     "head": {"layer": 1, "head": 0},
     "head_circuits": {"layer": 1, "head": 0},
     "head_row": {"layer": 1, "head": 0, "query": 3},
     "neuron": {"layer": 1, "neuron": 3},
+    "patched_answer": {"corrupted": SECOND, "layer": 1, "where": 2},
+    "patching": {"corrupted": SECOND},
+    "path_patching": {"corrupted": SECOND},
     "residual_edit": {"stop": "mlp.1", "how": "zero"},
+    "text_pair": {"corrupted": SECOND},
 }
 
 
