@@ -209,8 +209,7 @@ def _written(lab: Lab, posed: Posed, base: Base, length: int, edit: Any) -> list
     if length not in known:
         room = min(length, model.spec.n_ctx - base.n)
         edits = [] if edit is None else [edit]
-        written = (
-            model.generate(base.tokens, room, edits=edits, progress=lab.progress).tokens if room > 0 else ()
-        )
-        known[length] = list(written)
+        # One by one, not as a text: a padded vocabulary has tokens that no text can be made of.
+        writing = model.stream(base.tokens, room, edits=edits, progress=lab.progress) if room > 0 else ()
+        known[length] = [guess.token for guess in writing]
     return known[length]
