@@ -246,7 +246,7 @@ def test_a_second_text_is_compared_pattern_by_pattern(lab: Lab) -> None:
     np.testing.assert_allclose(other.thumbnails / 255, theirs, atol=0.5 / 255 + 1e-6)
     assert [(payload.tokens[at].text, other.tokens[at].text) for at in other.differs] == [("cat", "dog")]
     assert other.answer[0].token.id == model.run(SECOND).top(1)[0].token
-    assert other.apart == ""
+    assert (other.apart, other.text) == ("", SECOND)
     assert "looks elsewhere most" in payload.reading()
     assert ask(lab, "attention").other is None
 

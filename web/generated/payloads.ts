@@ -208,6 +208,7 @@ export interface HeadRef {
 
 /** A second text, and how every head's pattern on the first differs from that on it. */
 export interface OtherText {
+  text: string;
   tokens: Token[];
   /** `[layer, head, row, column]` uint8. As the first text's. */
   thumbnails: NdArray<Uint8Array>;

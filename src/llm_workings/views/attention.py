@@ -59,6 +59,7 @@ class ScoreQueries(Payload):
 class OtherText(Payload):
     """A second text, and how every head's pattern on the first differs from that on it."""
 
+    text: str
     tokens: list[Token]
     thumbnails: Annotated[np.ndarray, Tensor("uint8", "layer head row column")]
     """As the first text's."""
@@ -244,6 +245,7 @@ def _other(
     done = run_with_patterns(lab, model, corrupted, ablate, ablation, see)
     position = answer_position(done)
     return OtherText(
+        text=corrupted,
         tokens=lab.tokens(language_model, done.ids),
         thumbnails=np.stack(thumbnails),
         answer=[] if position is None else guesses(done, position, most=SHOWN),
