@@ -2475,7 +2475,7 @@ export const VIEWS = {
     "defaults": {
       "model": "smollm2-135m",
       "corpus": "built-in",
-      "tokens": 12288
+      "tokens": 8192
     },
     "fields": {
       "layer": "number",

