@@ -102,5 +102,5 @@ export function outlier(payload: Residual): string | null {
     else if (value > first) [first, stop] = [value, at / n];
   });
   if (first < 4 * other) return null;
-  return `The first token's stream reaches a length of ${short(first)} (after ${payload.stops[stop]!.name}), all others at most ${short(other)}: attention rests on it, so the scale is a logarithm.`;
+  return `The first token's stream reaches a length of ${short(first)} (after ${payload.stops[stop]!.name}), all others at most ${short(other)}: the scale is a logarithm.`;
 }
