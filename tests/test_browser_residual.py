@@ -60,7 +60,7 @@ def edited(page: Page) -> str:
 def test_a_station_is_read_pinned_edited_and_comes_back(visits: Visits, toy: lw.LanguageModel) -> None:
     page = visits.open("/residual", prompt=TEXT)
     picture = picture_of(page)
-    expect(picture).to_be_visible()
+    expect(picture).to_be_visible(timeout=30_000)  # the model is loaded first
     assert colours(picture) > 20
     expect(page.get_by_text("Click a station to take it out")).to_be_visible()
     found = attribute(toy, TEXT, right="x")

@@ -6,7 +6,7 @@ import { colour, readPalette } from "../parts/palette.svelte";
 import { AFTER, line, roomOf, type By } from "../parts/stream/line";
 import type { Measure } from "../parts/stream/measures";
 import { write } from "../parts/stream/scene";
-import { shade } from "../parts/stream/shade";
+import { FAINT, shade } from "../parts/stream/shade";
 import { visible } from "../parts/tokens";
 import { MONO, number, page, SANS, text } from "./drawings";
 
@@ -27,9 +27,11 @@ export function streamSvg(payload: Residual, position: number, by: By, measure: 
       if (Number.isNaN(level)) return;
       const fill = measure.signed ? shade(palette, level) : colour(palette, Math.round(255 * level));
       body += `<rect x="${20 + left + stop * cell}" y="${y}" width="${cell - 1}" height="${high - 1}" fill="${fill}"/>`;
+      if (measure.signed && level < FAINT) body += text(20 + left + stop * cell + (cell - 1) / 2, y + 12, "−", palette.ink, 'text-anchor="middle"');
     });
   });
-  body += text(20 + left, grid + n * high + 18, `${measure.title}, ${measure.ticks[0]!.label} to ${measure.ticks[1]!.label}${measure.scale ? `, ${measure.scale}` : ""}`, palette.soft);
+  const ticks = [...measure.ticks].sort((a, b) => a.place - b.place);
+  body += text(20 + left, grid + n * high + 18, `${measure.title}, ${ticks[0]!.label} to ${ticks.at(-1)!.label}${measure.scale ? `, ${measure.scale}` : ""}`, palette.soft);
   const title = `${payload.model.title}: the residual stream at ${visible(payload.tokens[position]!)}`;
   return page(40 + left + payload.stops.length * cell + AFTER, grid + n * high + 36, title, body, palette);
 }
