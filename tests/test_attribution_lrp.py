@@ -255,3 +255,30 @@ def test_a_probability_is_explained_by_where_relevance_starts() -> None:
     close(found.sum, found.expected)  # type: ignore[arg-type]
     nothing = lrp(net, x, lambda scores: scores.new_ones(len(scores)))
     assert "zero everywhere" in nothing.notes[0]
+
+
+@pytest.mark.parametrize("rule", ["z+", "alpha 2 beta 1", "gamma", "w2", "flat", "epsilon"])
+def test_any_convolution_has_the_same_product_back(rule: str) -> None:
+    """Padding by name, strides of their own, dilation and groups, against the same layers as one matrix."""
+    x = images(2).abs() if rule == "z+" else images(2)
+    for how in (
+        {"padding": "same"},
+        {"stride": (2, 1), "padding": (0, 2)},
+        {"dilation": 2, "padding": 1},
+        {"groups": 3, "stride": 3},
+    ):
+        conv = seeded(nn.Conv2d(3, 6, 3, **how))  # type: ignore[arg-type]
+        with torch.no_grad():
+            bias = conv(torch.zeros(1, 3, 12, 12).double()).flatten()
+            eye = torch.eye(3 * 144).double().view(-1, 3, 12, 12)
+            matrix = (conv(eye).flatten(1) - bias).T
+        dense = nn.Linear(3 * 144, len(bias)).double()
+        with torch.no_grad():
+            dense.weight.copy_(matrix)
+            dense.bias.copy_(bias)
+        target = lambda scores: scores.pow(2).flatten(1).sum(1)  # noqa: E731
+        ours = lrp(conv, x, target, RULES[rule][0]).values
+        if rule == "flat":  # the matrix has zeros where the convolution has nothing, and they would share
+            close(ours.sum(), lrp(conv, x, target, ru.Flat()).expected.sum(), 1e-3)  # type: ignore[union-attr]
+        else:
+            close(ours, lrp(nn.Sequential(nn.Flatten(), dense), x, target, RULES[rule][0]).values)

@@ -130,7 +130,9 @@ def batch_size(module: nn.Module, row: Tensor, *, grad: bool = True) -> int:
             handle.remove()
     total = max(total, 8 * row.numel() * row.element_size())
     if row.device.type == "cpu":
-        return max(1, min(LARGEST, CACHE // total))
+        return max(
+            1, min(LARGEST, (CACHE if grad else 4 * CACHE) // total)
+        )  # a forward holds no layer for long
     return max(1, min(16 * LARGEST, free_memory(row.device) // 4 // (total * (3 if grad else 1))))
 
 

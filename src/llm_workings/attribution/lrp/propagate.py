@@ -34,7 +34,7 @@ from llm_workings.attribution.targets import AnyTarget, as_target
 from llm_workings.core.errors import NotSupported
 
 from .composites import Composite, Kind, as_composite
-from .rules import Layer, Rule, divided
+from .rules import Layer, Pull, Rule, divided
 
 SILENT = "The relevance is zero everywhere: the score is zero, or none of its relevance arrives."
 CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
@@ -149,7 +149,9 @@ class _Propagation:
 
     def convolution(self, function: Any, x: Tensor, weight: Tensor, *args: Any, **more: Any) -> Tensor:
         grouped = weight.shape[1] != x.shape[1]
-        return self._linear("convolution", function, x, weight, args, more, fused=None if grouped else 1)
+        pull = _convolved(x.dim() - 2, args[1:], more) if function is not F.conv3d else None
+        fused = None if grouped else 1
+        return self._linear("convolution", function, x, weight, args, more, fused=fused, pull=pull)
 
     def transposed(self, function: Any, x: Tensor, weight: Tensor, *args: Any, **more: Any) -> Tensor:
         return self._linear("convolution", function, x, weight, args, more, outputs=1)
@@ -167,9 +169,10 @@ class _Propagation:
         more: dict[str, Any],
         *,
         fused: int | None = None,
+        pull: Pull | None = None,
         outputs: int = 0,
     ) -> Tensor:
-        """`fused`: see `Layer`; `outputs`: the weight's axis of the layer's outputs, for a batch norm."""
+        """`fused`, `pull`: see `Layer`; `outputs`: the weight's axis of outputs, for a batch norm."""
         bias = args[0] if args else more.pop("bias", None)
         args = args[1:]
         if not x.requires_grad:
@@ -181,7 +184,7 @@ class _Propagation:
         def run(given: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
             return function(given, w, b, *args, **more)
 
-        layer = Layer(run, x, weight, bias, keep=rule.keeps_graph, fused=fused)
+        layer = Layer(run, x, weight, bias, keep=rule.keeps_graph, fused=fused, pull=pull)
         self.layers.append(layer)
         result = _Shared.apply(x, layer, rule)
         result.lrp_layer = (layer, outputs)  # for a batch norm that reads it
@@ -278,6 +281,25 @@ class _Halved(torch.autograd.Function):
         left, right = ctx.shapes
         half = relevance / 2
         return half.sum_to_size(left), half.sum_to_size(right)
+
+
+def _convolved(axes: int, args: tuple, more: dict[str, Any]) -> Pull | None:
+    """A convolution's product back, by its stride, padding, dilation and groups; None for padding by name."""
+    given = dict(zip(("stride", "padding", "dilation", "groups"), args, strict=False)) | more
+    if isinstance(given.get("padding", 0), str):
+        return None
+
+    def each_axis(name: str, default: int) -> list[int]:
+        value = given.get(name, default)
+        return [value] * axes if isinstance(value, int) else list(value) * (axes // len(value))
+
+    stride, padding, dilation = each_axis("stride", 1), each_axis("padding", 0), each_axis("dilation", 1)
+    rest = (stride, padding, dilation, False, [0] * axes, given.get("groups", 1), [True, False, False])
+
+    def pull(quotient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        return torch.ops.aten.convolution_backward(quotient, x, weight, None, *rest)[0]
+
+    return pull
 
 
 def _pass(function: Any, x: Any, *args: Any, **more: Any) -> Any:

@@ -166,7 +166,7 @@ class Question:
         notes: Iterable[str] = (),
     ) -> TokenAttribution:
         """A method's answer, with a note where there is nothing in it."""
-        values = values.detach().to("cpu", torch.float64)
+        values, score = values.detach().to("cpu", torch.float64), torch.as_tensor(score).detach()
         said = tuple(notes) if bool(values.any()) else (*notes, ZERO)
         total = None if expected is None else float(expected)
         return TokenAttribution(values, self.pieces, float(score), method, total, said)
