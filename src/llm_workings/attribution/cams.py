@@ -103,11 +103,11 @@ def cams(
         slopes: Sequence[Tensor | None] = [None] * len(maps)
         if score.requires_grad:
             slopes = torch.autograd.grad(score.sum(), maps, allow_unused=True)
-    found = {}
+    found, constant = {}, warnings_of(x)
     with torch.no_grad():
         for layer, a, g in zip(layers, maps, slopes, strict=True):
             slope = torch.zeros_like(a) if g is None else g
-            notes = warnings_of(x, slope)
+            notes = constant if g is not None and bool(g.any()) else warnings_of(x, slope)
             for method in methods:
                 value = METHODS[method](a.detach(), slope)
                 found[method, layer] = Attribution(value, score.detach(), method, notes=notes)

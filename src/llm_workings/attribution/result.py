@@ -61,12 +61,13 @@ class Attribution:
 def warnings_of(x: Tensor, gradient: Tensor | None = None) -> tuple[str, ...]:
     """The notes that an input and its gradient call for."""
     notes = []
-    if x.numel() and bool((x == x.flatten()[0]).all()):
+    if x.numel() and bool(x.amax() == x.amin()):
         notes.append(CONSTANT)
     if gradient is not None:
-        silent = (gradient.flatten(1) == 0).all(1)
-        if bool(silent.all()):
+        moved = gradient.flatten(1).any(1)
+        if not bool(moved.any()):
             notes.append(ZERO)
-        elif bool(silent.any()):
-            notes.append(f"Rows {silent.nonzero().flatten().tolist()}: {ZERO[0].lower()}{ZERO[1:]}")
+        elif not bool(moved.all()):
+            silent = (~moved).nonzero().flatten().tolist()
+            notes.append(f"Rows {silent}: {ZERO[0].lower()}{ZERO[1:]}")
     return tuple(notes)

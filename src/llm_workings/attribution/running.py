@@ -139,11 +139,14 @@ def batch_size(module: nn.Module, row: Tensor, *, grad: bool = True) -> int:
 # --- layers ----------------------------------------------------------------------------------
 def layer_named(module: nn.Module, name: str) -> nn.Module:
     """The part of a network called `name`. Raises `UnknownName`, suggesting the nearest ones."""
-    known = dict(module.named_modules())
-    known.pop("", None)
-    if name not in known:
-        raise unknown("layer", name, known)
-    return known[name]
+    try:
+        return module.get_submodule(name) if name else _no_layer(module, name)
+    except AttributeError:
+        return _no_layer(module, name)
+
+
+def _no_layer(module: nn.Module, name: str) -> nn.Module:
+    raise unknown("layer", name, [known for known, _ in module.named_modules() if known])
 
 
 @contextmanager
