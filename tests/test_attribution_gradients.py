@@ -284,3 +284,18 @@ def test_an_activation_that_writes_over_its_input_by_itself_is_refused() -> None
     with pytest.raises(NotSupported, match="relu_"):
         gr.guided_backprop(Overwriting(), images(), 0)
     close(gr.saliency(Overwriting(), images().abs(), 0).values.sum(), torch.tensor(6.0).double())
+
+
+def test_guided_backprop_meets_relu6_too() -> None:
+    def net(activation: nn.Module) -> nn.Sequential:
+        layers = (nn.Flatten(), nn.Linear(12, 9), activation, nn.Linear(9, 4))
+        return seeded(nn.Sequential(*layers))  # type: ignore[return-value]
+
+    x = images(2, 2)
+    plain, six, far = net(nn.ReLU()), net(nn.ReLU6()), net(nn.Hardtanh(-1e3, 1e3))
+    close(gr.guided_backprop(six, x, 1).values, gr.guided_backprop(plain, x, 1).values)
+    assert (
+        gr.guided_backprop(six, 100 * x, 1).values.abs().sum()
+        < gr.saliency(plain, 100 * x, 1).values.abs().sum()
+    )
+    assert "no ReLU" in gr.guided_backprop(far, x, 1).notes[0]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llm_workings.core.errors import BadInput, BadShape
@@ -196,9 +197,19 @@ def guided_backprop(module: nn.Module, x: Tensor, target: AnyTarget) -> Attribut
     def relu(function: Any, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         nonlocal found
         found += 1
-        return _Guided.apply(value)
+        return _Guided.apply(value, math.inf)
 
-    with explaining(module), Intercept(each(RELU, relu)):
+    def bounded(
+        function: Any, value: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+    ) -> Tensor:
+        nonlocal found
+        if function is F.hardtanh and min_val != 0:
+            return F.hardtanh(value, min_val, max_val)
+        found += 1
+        return _Guided.apply(value, 6.0 if function is F.relu6 else max_val)
+
+    table = {**each(RELU, relu), **each((F.relu6, F.hardtanh), bounded)}  # nn.ReLU6 calls hardtanh(0, 6)
+    with explaining(module), Intercept(table):
         slope, score = gradient(module, x, as_target(target))
     notes = warnings_of(x, slope)
     if not found:
@@ -208,14 +219,15 @@ def guided_backprop(module: nn.Module, x: Tensor, target: AnyTarget) -> Attribut
 
 class _Guided(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
+    def forward(ctx: Any, value: Tensor, top: float) -> Tensor:
         ctx.save_for_backward(value)
-        return value.clamp(min=0)
+        ctx.top = top
+        return value.clamp(0, top)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> Tensor:
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
         (value,) = ctx.saved_tensors
-        return slope.clamp(min=0) * (value > 0)
+        return slope.clamp(min=0) * ((value > 0) & (value < ctx.top)), None
 
 
 # --- what they share -------------------------------------------------------------------------
