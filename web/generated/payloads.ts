@@ -258,6 +258,122 @@ export interface AttentionRequest {
   corrupted?: string | null;
 }
 
+/** What a page says about a vision model. */
+export interface NetCard {
+  name: string;
+  title: string;
+  classes: string[];
+  /** In the order in which they run. */
+  layers: string[];
+  /** Height and width of what it reads, in pixels. */
+  size: number[];
+  parameters: number;
+  origin: string;
+}
+
+/** A picture as the network is given it: its size, its channels (grey is shown as three). */
+export interface Picture {
+  name: string;
+  title: string;
+  /** `[row, column, channel]` uint8. */
+  pixels: NdArray<Uint8Array>;
+  /** The true class, where it is known and the network has it. */
+  label: number | null;
+  /** 1 where the thing is that the label names; None where it is not known. */
+  mask: NdArray<Uint8Array> | null;
+  /** 1 where the planted shortcut is; None where there is none. */
+  mark: NdArray<Uint8Array> | null;
+}
+
+/** One class as the network answers: its logit, its probability, its rank (0 is the best). */
+export interface ClassScore {
+  index: number;
+  name: string;
+  logit: number;
+  probability: number;
+  rank: number;
+}
+
+/** One method's map of the picture, and what can be said of it at once. */
+export interface Tile {
+  name: string;
+  family: "slope" | "share" | "covering" | "class activation map" | "relevance";
+  what: string;
+  /** Of a class activation map: where it was taken. */
+  layer: string | null;
+  /** `[row, column]` float32. Signed; of a layer's own size for a class activation map, else of the picture's. */
+  map: NdArray<Float32Array>;
+  /** The largest absolute value. */
+  most: number;
+  /** The absolute value that 99.5 % of the places stay below: where the colour is full. */
+  full: number;
+  /** The mean absolute value. */
+  mean: number;
+  /** The sum of all values (of all channels). */
+  total: number;
+  /** What they should add up to, where the method promises that. */
+  expected: number | null;
+  /** The true mask's share of all that is positive. */
+  mass: number | null;
+  /** Whether the strongest place lies in the true mask, or next to it. */
+  hit: boolean | null;
+  /** The planted mark's share of all that is positive. */
+  on_mark: number | null;
+  notes: string[];
+  /** That it took; maps of all layers come together. */
+  seconds: number | null;
+}
+
+/** A method that was not worked out, for it takes long. */
+export interface Later {
+  name: string;
+  what: string;
+  /** Of the network. */
+  runs: number;
+}
+
+/** A picture, what the network says of it, and every method's map of why. */
+export interface AttributionGallery {
+  net: NetCard;
+  picture: Picture;
+  /** The best classes, the one explained, the one it is compared with and the true one. */
+  scores: ClassScore[];
+  target: number;
+  contrast: number | null;
+  /** What is explained: the logit, or the difference of the two. */
+  score: number;
+  /** Whose class activation maps are here, in the order in which they run. */
+  layers: string[];
+  /** The one that was asked for. */
+  layer: string | null;
+  seed: number;
+  tiles: Tile[];
+  later: Later[];
+  /** The true mask's share of the picture: what chance gives. */
+  area: number | null;
+  /** The planted mark's share of the picture. */
+  mark_area: number | null;
+  /** Methods that are not worked out yet. */
+  waiting: string[];
+}
+
+export interface AttributionGalleryRequest {
+  /** shapes-cnn, efficientnet-lite0 ... */
+  net?: string;
+  /** shapes:12 (a set and a number), cat, own:... (a picture you gave), or a file; empty for the network's own first. */
+  picture?: string;
+  /** The class to explain, by number; empty for the best guess. */
+  target?: number | null;
+  /** A class whose logit is taken away: why the one rather than the other? Empty for none. */
+  contrast?: number | null;
+  /** Which methods; empty for all. */
+  methods?: string[];
+  /** Where class activation maps are taken; empty for the last that has places. */
+  layer?: string | null;
+  /** Of SmoothGrad's noise and of random weights. */
+  seed?: number;
+}
+
 /** A term that is of no layer: an embedding, or a bias at the end. */
 export interface Constant {
   /** `embed`, `pos_embed`, `final_norm.bias`, `unembed.bias` ... */
@@ -1909,6 +2025,7 @@ export interface Answers {
   ablated_answer: AblatedAnswer;
   ablation: Ablation;
   attention: Attention;
+  attribution_gallery: AttributionGallery;
   direct_attribution: DirectAttribution;
   head: Head;
   head_row: HeadRow;
@@ -1939,6 +2056,7 @@ export interface Requests {
   ablated_answer: AblatedAnswerRequest;
   ablation: AblationRequest;
   attention: AttentionRequest;
+  attribution_gallery: AttributionGalleryRequest;
   direct_attribution: DirectAttributionRequest;
   head: HeadRequest;
   head_row: HeadRowRequest;
@@ -2041,6 +2159,28 @@ export const VIEWS = {
       "ablate": "json",
       "ablation": "text",
       "corrupted": "text"
+    }
+  },
+  "attribution_gallery": {
+    "title": "Attribution gallery",
+    "about": "Which places of the picture have to do with the answer? Each map is another method's reply about the same score, the logit of a class or the difference of two. Blue speaks for it, orange and hatched against it. Slopes say what the score does when a pixel changes a little, ∂score/∂x; shares split the score up, for example x · ∂score/∂x; covering takes a window away; class activation maps weigh a layer's channels, Σ_c w_c A_c; relevance carries the score back from layer to layer.\n\nWhere a method promises that its values add up, the sum stands beside what it should be; of relevance, biases take a part. On drawn pictures the true figure is known: mass is its share of all that is positive, and a hit means that the strongest place lies on it.\n\nWhat this cannot tell you: why the network answers as it does. The methods differ, and none is the truth: a map may be pretty and about the picture alone. Randomized weights, deletion and insertion (open a map) test that. A map of a layer is coarse: its cells reach over much of the picture. Against grey, grey pixels never count.",
+    "defaults": {
+      "net": "shapes-cnn",
+      "picture": "",
+      "target": null,
+      "contrast": null,
+      "methods": [],
+      "layer": null,
+      "seed": 0
+    },
+    "fields": {
+      "net": "text",
+      "picture": "text",
+      "target": "number",
+      "contrast": "number",
+      "methods": "json",
+      "layer": "text",
+      "seed": "number"
     }
   },
   "direct_attribution": {

@@ -4,6 +4,7 @@ import type { Component } from "svelte";
 import type { ViewProps } from "../hosts/contract";
 import Ablation from "./Ablation.svelte";
 import Attention from "./Attention.svelte";
+import AttributionGallery from "./AttributionGallery.svelte";
 import DirectAttribution from "./DirectAttribution.svelte";
 import Head from "./Head.svelte";
 import HeadCircuits from "./HeadCircuits.svelte";
@@ -23,6 +24,7 @@ import Residual from "./Residual.svelte";
 export const views: Record<string, Component<ViewProps<any>>> = {
   ablation: Ablation,
   attention: Attention,
+  attribution_gallery: AttributionGallery,
   direct_attribution: DirectAttribution,
   head: Head,
   head_circuits: HeadCircuits,

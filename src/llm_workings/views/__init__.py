@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .ablation import ablated_answer, ablation
 from .attention import attention
+from .attribution_gallery import attribution_gallery
 from .contract import View
 from .direct_attribution import direct_attribution
 from .erased import erased
@@ -29,6 +30,7 @@ VIEWS: tuple[View, ...] = (
     ablated_answer,
     ablation,
     attention,
+    attribution_gallery,
     direct_attribution,
     head,
     head_row,
