@@ -440,6 +440,84 @@ export interface DirectAttributionRequest {
   by?: "layer" | "part" | "head" | "source" | "neuron";
 }
 
+/** Some pictures, with what a unit makes of each. */
+export interface Examples {
+  /** By which each can be asked for. */
+  names: string[];
+  /** Their true classes; empty where they are not known. */
+  labels: string[];
+  /** `[example, row, column, channel]` uint8. */
+  pixels: NdArray<Uint8Array>;
+  /** `[example]` float32. */
+  values: NdArray<Float32Array>;
+  /** `[example, axis]` float32. Where it is strongest: shares of the height and the width; NaN where it has no places. */
+  peaks: NdArray<Float32Array>;
+}
+
+/** What was asked, the defaults filled in; the pictures and the way there; the real pictures. */
+export interface FeatureVisualization {
+  net: NetCard;
+  kind: "channel" | "neuron" | "logit" | "direction" | "pair";
+  layer: string;
+  unit: number;
+  other: number | null;
+  /** What is climbed, in words. */
+  subject_name: string;
+  /** How many channels the layer has, or classes the net. */
+  units: number;
+  waves: boolean;
+  robust: boolean;
+  diversity: number;
+  seeds: number[];
+  steps: number;
+  /** Whether the last step is done. */
+  complete: boolean;
+  /** `[frame, seed, row, column, channel]` uint8. The way, the grey noise of the beginning first; of a large net every second pixel. */
+  frames: NdArray<Uint8Array>;
+  /** `[frame]` int32. */
+  frame_steps: NdArray<Int32Array>;
+  /** `[frame, seed]` float32. The objective of each of these pictures as it is, not turned or shifted. */
+  frame_values: NdArray<Float32Array>;
+  about_real: string;
+  n_real: number;
+  /** The real pictures that it is highest for, best first. */
+  best: Examples;
+  /** Some drawn at random: what "highest" is to be compared with. */
+  drawn: Examples;
+  /** The picture that the page is about. */
+  here: Examples;
+  real_median: number;
+  /** The made pictures against the real ones, in words. */
+  compared: string;
+}
+
+export interface FeatureVisualizationRequest {
+  /** shapes-cnn, efficientnet-lite0 ... */
+  net?: string;
+  /** channel (its mean over places), neuron (the channel at the middle place), logit (of a class), direction (in which a class stands apart in the layer), pair (two channels together). */
+  kind?: "channel" | "neuron" | "logit" | "direction" | "pair";
+  /** By its name in the net; empty for one two thirds up. */
+  layer?: string;
+  /** A channel of the layer, or a class; empty for a telling one. */
+  unit?: number | null;
+  /** The second channel of a pair. */
+  other?: number | null;
+  /** shapes:12 (a set and a number), cat, own:... (a picture you gave), or a file; empty for the network's own first. */
+  picture?: string;
+  /** How many pictures; empty: 4, of a large net 2. */
+  seeds?: number | null;
+  /** Of the ascent; empty: 160, of a large net 48. */
+  steps?: number | null;
+  /** How much the pictures are pushed to differ. */
+  diversity?: number;
+  /** Climb in waves; without, pixel by pixel, which makes noise. */
+  waves?: boolean;
+  /** Turn, zoom and shift the pictures a little at each step. */
+  robust?: boolean;
+  /** Of the first picture's noise. */
+  seed?: number;
+}
+
 /** One head's pattern. */
 export interface Head {
   model: ModelCard;
@@ -2027,6 +2105,7 @@ export interface Answers {
   attention: Attention;
   attribution_gallery: AttributionGallery;
   direct_attribution: DirectAttribution;
+  feature_visualization: FeatureVisualization;
   head: Head;
   head_row: HeadRow;
   head_circuits: HeadCircuits;
@@ -2058,6 +2137,7 @@ export interface Requests {
   attention: AttentionRequest;
   attribution_gallery: AttributionGalleryRequest;
   direct_attribution: DirectAttributionRequest;
+  feature_visualization: FeatureVisualizationRequest;
   head: HeadRequest;
   head_row: HeadRowRequest;
   head_circuits: HeadCircuitsRequest;
@@ -2200,6 +2280,38 @@ export const VIEWS = {
       "wrong": "text",
       "position": "number",
       "by": "text"
+    }
+  },
+  "feature_visualization": {
+    "title": "Feature visualization",
+    "about": "A picture x is changed, from grey noise on, so that a unit answers more and more: x ← x + η ∂a(x)/∂x, with Adam's steps. a is a channel's mean over places, one neuron of it, a class's logit, a direction a · v, or two channels' sum. The ascent is made in waves whose strength falls with their frequency and in decorrelated colours, and each step turns, zooms and shifts the picture a little (Olah et al. 2017). Several seeds begin at different noises. Beside them stand the real pictures of the net's set that a is highest for, and some drawn at random.\n\nWhat this cannot tell you: all that excites the unit; each picture is one maximum of many. Nor that the unit does so for what you see in it. People see much in noise, and a made picture is often stronger than any real one because it is like none. Compare it with the real ones, then ablate the unit.",
+    "defaults": {
+      "net": "shapes-cnn",
+      "kind": "channel",
+      "layer": "",
+      "unit": null,
+      "other": null,
+      "picture": "",
+      "seeds": null,
+      "steps": null,
+      "diversity": 0.0,
+      "waves": true,
+      "robust": true,
+      "seed": 0
+    },
+    "fields": {
+      "net": "text",
+      "kind": "text",
+      "layer": "text",
+      "unit": "number",
+      "other": "number",
+      "picture": "text",
+      "seeds": "number",
+      "steps": "number",
+      "diversity": "number",
+      "waves": "flag",
+      "robust": "flag",
+      "seed": "number"
     }
   },
   "head": {

@@ -6,6 +6,7 @@ import Ablation from "./Ablation.svelte";
 import Attention from "./Attention.svelte";
 import AttributionGallery from "./AttributionGallery.svelte";
 import DirectAttribution from "./DirectAttribution.svelte";
+import FeatureVisualization from "./FeatureVisualization.svelte";
 import Head from "./Head.svelte";
 import HeadCircuits from "./HeadCircuits.svelte";
 import LogitLens from "./LogitLens.svelte";
@@ -26,6 +27,7 @@ export const views: Record<string, Component<ViewProps<any>>> = {
   attention: Attention,
   attribution_gallery: AttributionGallery,
   direct_attribution: DirectAttribution,
+  feature_visualization: FeatureVisualization,
   head: Head,
   head_circuits: HeadCircuits,
   logit_lens: LogitLens,

@@ -8,6 +8,7 @@ from .attribution_gallery import attribution_gallery
 from .contract import View
 from .direct_attribution import direct_attribution
 from .erased import erased
+from .feature_visualization import feature_visualization
 from .head import head, head_row
 from .head_circuits import head_circuits
 from .logit_lens import logit_lens
@@ -32,6 +33,7 @@ VIEWS: tuple[View, ...] = (
     attention,
     attribution_gallery,
     direct_attribution,
+    feature_visualization,
     head,
     head_row,
     head_circuits,

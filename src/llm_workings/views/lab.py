@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -27,6 +27,7 @@ Item = TypeVar("Item")
 MODEL_BYTES = 6 * 2**30
 PASS_BYTES = 256 * 2**20
 BASE_BYTES = 512 * 2**20
+FOUND_BYTES = 256 * 2**20
 
 
 class Shelf(Generic[Item]):
@@ -113,13 +114,14 @@ class Lab:
         self._passes: Shelf[Pass] = Shelf(pass_bytes, lambda done: done.bytes, keep_one=False)
         self._bases: Shelf[Base | Pair] = Shelf(base_bytes, _base_bytes, keep_one=True)
         self._nets: Shelf[VisionModel] = Shelf(model_bytes, _net_bytes, keep_one=True)
+        self._found: Shelf[Any] = Shelf(FOUND_BYTES, _held_bytes, keep_one=False)
         self._cards: WeakKeyDictionary[LanguageModel, ModelCard] = WeakKeyDictionary()
 
     def for_job(self, progress: Progress) -> Lab:
         """The same lab, sharing its models and runs, that reports to (and is stopped by) `progress`."""
         copy = Lab(self._load, progress=progress, files=self.files)
         copy._models, copy._passes, copy._cards = self._models, self._passes, self._cards
-        copy._bases, copy._nets = self._bases, self._nets
+        copy._bases, copy._nets, copy._found = self._bases, self._nets, self._found
         return copy
 
     # --- models --------------------------------------------------------------------------------
@@ -202,7 +204,20 @@ class Lab:
 
     def add_vision(self, name: str, model: VisionModel) -> None:
         """Make a vision model that was made elsewhere (in a notebook) known under a name."""
-        self._nets.put(name, model)
+        if self._nets.peek(name) is not model:
+            self._found.remove(lambda key: key[0] == name)
+            self._nets.put(name, model)
+
+    def found(self, net: str, key: Hashable, make: Callable[[], Item]) -> Item:
+        """What was worked out of the vision model `net`, kept under `key`; made if it is not there.
+
+        `make` may be stopped, and two may make the same thing at once: nothing waits for it.
+        """
+        known = self._found.peek((net, key))
+        if known is None:
+            known = make()
+            self._found.put((net, key), known)
+        return cast("Item", known)
 
     def picture(self, name: str, net: str) -> Opened:
         """The picture called `name`, for a net. Raises as `vision_parts.open_picture`."""
@@ -272,6 +287,17 @@ def _base_bytes(base: Base | Pair) -> int:
         return _base_bytes(base.clean) + _base_bytes(base.corrupted)
     kept = sum(stop.numel() * stop.element_size() for stop in base.stream)
     return 4 * kept  # its keys and values, its logits, and what sweeps have it hold
+
+
+def _held_bytes(thing: Any) -> int:
+    """Of the arrays in a thing, as deep as dataclasses, payloads, mappings and lists go."""
+    if hasattr(thing, "nbytes"):
+        return int(thing.nbytes)
+    if isinstance(thing, Mapping):
+        return sum(map(_held_bytes, thing.values()))
+    if isinstance(thing, list | tuple):
+        return sum(map(_held_bytes, thing))
+    return sum(map(_held_bytes, vars(thing).values())) if hasattr(thing, "__dict__") else 64
 
 
 def _net_bytes(model: VisionModel) -> int:

@@ -121,7 +121,7 @@ def open_picture(name: str, *, net: str, files: bool) -> Opened:
         kind, number = numbered[1], int(numbered[2])
         if kind not in PICTURES:
             raise unknown("set of pictures", kind, PICTURES)
-        pictures = _set(kind)
+        pictures = pictures_of(kind)
         at = number % len(pictures)
         marked = pictures.marks[at]
         return Opened(
@@ -199,5 +199,6 @@ def scores_of(
 
 
 @lru_cache(maxsize=4)
-def _set(kind: str) -> Pictures:
+def pictures_of(kind: str) -> Pictures:
+    """The pictures of a set that have numbers on a page: its first test pictures."""
     return make_pictures(kind, IN_A_SET, seed=0, part="test")

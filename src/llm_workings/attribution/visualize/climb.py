@@ -114,7 +114,7 @@ def visualize(
         if step in moments:
             with torch.no_grad():
                 images = made().detach()
-                values = objective.value(_seen(model, images, layers)).detach().cpu()
+                values = objective.value(activations_of(model, images, layers)).detach().cpu()
             kept.append(images.cpu())
             if partial is not None:
                 partial(so_far(step, values))
@@ -123,7 +123,7 @@ def visualize(
         progress.report("climbing", step, steps)
         images = made()
         with Intercept(WAKING) if step < WAKE else nullcontext():
-            seen = _seen(model, moved(images, draw) if robust else images, layers)
+            seen = activations_of(model, moved(images, draw) if robust else images, layers)
         value = objective.value(seen)
         if not value.requires_grad:
             raise LabError(f"{objective.name} does not depend on the picture, so there is nothing to climb.")
@@ -159,8 +159,9 @@ class _Waking(torch.autograd.Function):
 WAKING = each(RELU, lambda function, value, *args, **kwargs: _Waking.apply(value))
 
 
-def _seen(model: VisionModel, images: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
-    """The activations of pictures from 0 to 1, within their graph."""
+def activations_of(model: VisionModel, images: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+    """The activations of pictures `[n, channel, h, w]` from 0 to 1, as an objective reads them; the answer
+    among them as `LOGITS`. They are within their graph where gradients are switched on."""
     with watching(model.module, layers) as seen:
         logits = model.module((images - model.mean) / model.std)
     return {**seen, LOGITS: logits}

@@ -1,0 +1,12 @@
+"""What files of the pages about a vision net's units carry besides them."""
+
+from __future__ import annotations
+
+from .recorder import Recorder
+
+
+def record_climb(recorder: Recorder) -> None:
+    """The theatre is whole in its payload."""
+    recorder.left_out.append(
+        "Other units, seeds and steps, and other pictures of the page: each is climbed and read anew."
+    )
