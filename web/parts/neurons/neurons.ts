@@ -49,5 +49,5 @@ export interface Columns {
 
 export function columnsOf(room: number, tokens: number): Columns {
   const left = room < 560 ? 84 : 148;
-  return { left, wide: Math.max(room < 560 ? 44 : 52, Math.min(112, Math.floor((room - left - 2) / tokens))) };
+  return { left, wide: Math.max(52, Math.min(112, Math.floor((room - left - 2) / tokens))) };
 }

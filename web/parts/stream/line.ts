@@ -180,11 +180,12 @@ function lens(payload: Residual, position: number, cell: number, palette: Palett
     const token = vocabulary[index]!;
     const text = visible(token);
     const [begin, wide] = [from * cell, (stop - from) * cell];
-    if (stop - from > 1) inside.push({ kind: "path", points: [[begin + 2, top], [begin + wide - 2, top]], stroke: palette.strong, width: 1.5 });
     const fill = token.id === answer.token.id ? palette.positive : token.id === wrong?.token.id ? palette.negative : palette.ink;
+    inside.push({ kind: "path", points: [[begin + 2, top], [begin + wide - 2, top]], stroke: palette.strong, width: 1.5 });
     const mark = { kind: "text", fill, mono: true, weight: fill === palette.ink ? 400 : 600 } as const;
     if (7.3 * text.length + 3 < wide) inside.push({ ...mark, x: begin + 3, y: top + 11, text });
-    else inside.push({ ...mark, x: begin + cell / 2, y: top + 5, text: cut(text, (bottom - top) * 0.88), down: true });
+    // Of guesses too short for their text those that are the answer or the last are written, downwards; the others are hovered.
+    else if (fill !== palette.ink || stop === payload.stops.length) inside.push({ ...mark, x: begin + cell / 2, y: top + 5, text: cut(text, (bottom - top) * 0.88), down: true });
   }
 }
 
