@@ -183,9 +183,24 @@ def test_a_masked_model_is_swept_at_its_mask(lab: Lab) -> None:
         ask(lab, "masked", MASKED, instead="mean", **PAIR)
 
 
+def test_the_other_answer_is_the_one_that_patching_proposes() -> None:
+    lab = Lab()
+    text = "hqzkwvbnmrtyhqzkwvbnmrt"
+    toy = "induction-2l"
+    pair: Any = REGISTRY["text_pair"].run(lab, {"prompt": text, "model": toy})
+    assert pair.answer == "y"  # what came after the first t
+    payload = ask(lab, toy, text)
+    assert payload.wrong is not None
+    assert [payload.answer.text, payload.wrong.text] == [pair.answer, pair.wrong]
+    assert lab.model(toy).run(text).top(2)[1].piece != pair.wrong  # more than the runner-up
+    elsewhere = ask(lab, toy, text, answer="q")  # no pair asks for it
+    assert elsewhere.wrong is not None
+    assert elsewhere.wrong.text == "y"
+
+
 def test_the_reading_says_what_stood_there(lab: Lab) -> None:
     payload = ask(lab)
-    assert payload.wrong is not None  # the runner-up
+    assert payload.wrong is not None  # the runner-up: this text proposes no other
     two = lab.model("causal").run(TEXT).top(2)
     assert [payload.answer.text, payload.wrong.text] == [guess.piece for guess in two]
     said = payload.reading()

@@ -15,6 +15,7 @@ from llm_workings.models.catalogue import DEFAULT_MODEL
 from .contract import ModelName, Prompt, view
 from .direct_attribution import AnswerToken, ReadAt, WrongToken
 from .lab import Lab
+from .pairs import second_of
 from .parts import Guess, ModelCard, Token, quoted
 from .replacing import Instead, OwnTexts, Seed, Stood, TextsFrom, replacement
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from llm_workings.causal.base import Base
     from llm_workings.causal.metrics import Metric
     from llm_workings.causal.parts import Part
+    from llm_workings.trace.model import LanguageModel
 
 Kind = Literal["head", "mlp", "attention", "layer", "neuron"]
 Measure = Literal["logit_difference", "logit", "probability", "log_probability", "loss", "divergence"]
@@ -186,7 +188,7 @@ def ablation(
 
     base = lab.base(model, prompt)
     spec = base.spec
-    asked = _ask(lab, base, answer, wrong, position, metric)
+    asked = _ask(lab, base, prompt, answer, wrong, position, metric)
     held, stood = replacement(lab, base, instead, source, texts, seed)
     of_layer = None
     if parts == "neuron":
@@ -301,7 +303,13 @@ class _Asked:
 
 
 def _ask(
-    lab: Lab, base: Base, answer: str | None, wrong: str | None, position: int | None, metric: Measure
+    lab: Lab,
+    base: Base,
+    prompt: str,
+    answer: str | None,
+    wrong: str | None,
+    position: int | None,
+    metric: Measure,
 ) -> _Asked:
     from llm_workings.causal import metrics
 
@@ -319,7 +327,8 @@ def _ask(
     right = best if answer is None else language_model.token(answer)
     off = None
     if metric == "logit_difference":
-        off = (second if right == best else best) if wrong is None else language_model.token(wrong)
+        off = language_model.token(wrong) if wrong is not None else _other(language_model, prompt, right)
+        off = off if off is not None else second if right == best else best
         measure = metrics.logit_difference(language_model, right, off, position)
     elif metric == "loss":
         measure = metrics.loss(base)
@@ -328,6 +337,14 @@ def _ask(
     else:
         measure = getattr(metrics, metric)(language_model, right, position)
     return _Asked(lab, base, position, right, off, measure)
+
+
+def _other(model: LanguageModel, prompt: str, right: int) -> int | None:
+    """What the second text that patching proposes asks for, if `right` is what the first one does."""
+    _, first, other, _ = second_of(model, prompt, None, None, None)
+    if first is None or other is None or model.token(first) != right:
+        return None
+    return model.token(other)
 
 
 # --- several together ------------------------------------------------------------------------------
@@ -409,7 +426,7 @@ def ablated_answer(
 
     base = lab.base(model, prompt)
     language_model = base.model
-    asked = _ask(lab, base, answer, wrong, position, metric)
+    asked = _ask(lab, base, prompt, answer, wrong, position, metric)
     held, stood = replacement(lab, base, instead, source, texts, seed)
     whole = instead == "zero"
     edits = edits_of(base, out, held, None if whole else list(range(base.n)))
