@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torchvision_here import declare_operators
 
 from llm_workings.causal import metrics
 from llm_workings.causal.patching import Pair, patch
@@ -57,6 +58,7 @@ class Both:
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
 def both(request: pytest.FixtureRequest) -> Both:
+    declare_operators()  # TransformerLens imports torchvision
     pytest.importorskip(
         "transformer_lens", reason="TransformerLens cannot be imported here: there is nothing to compare with"
     )

@@ -283,6 +283,7 @@ def test_a_model_without_a_head_has_no_lens(lab: Lab) -> None:
 # --- all of them ---------------------------------------------------------------------------------
 SECOND = "the dog sat on the cat and the"
 REQUESTS = {
+    "ablated_answer": {"out": ["head.1.0", "mlp.2"]},
     "attention": {},
     "head": {"layer": 1, "head": 0},
     "head_circuits": {"layer": 1, "head": 0},
@@ -292,6 +293,12 @@ REQUESTS = {
     "patching": {"corrupted": SECOND},
     "path_patching": {"corrupted": SECOND},
     "residual_edit": {"stop": "mlp.1", "how": "zero"},
+    "steering": {
+        "contrast": "own",
+        "firsts": "the cat ran\nthe dog ran\na lion ran",
+        "seconds": "the cat slept\nthe dog slept\na lion slept",
+        "n": 3,
+    },
     "text_pair": {"corrupted": SECOND},
 }
 

@@ -14,8 +14,8 @@ import torch
 _library = torch.library.Library("torchvision", "FRAGMENT")
 
 
-def import_torchvision() -> None:
-    """Have torchvision imported, or skip the test, saying why."""
+def declare_operators() -> None:
+    """Let torchvision be imported, by a test or by a library that looks for it."""
     for declared in (
         "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
         "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -23,6 +23,11 @@ def import_torchvision() -> None:
         with suppress(RuntimeError):  # declared already, by the real library
             if not hasattr(torch.ops.torchvision, declared.partition("(")[0]):
                 _library.define(declared)
+
+
+def import_torchvision() -> None:
+    """Have torchvision imported, or skip the test, saying why."""
+    declare_operators()
     try:
         import torchvision  # noqa: F401
     except ImportError as error:
