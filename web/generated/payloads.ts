@@ -177,6 +177,107 @@ export interface AblationRequest {
   seed?: number;
 }
 
+/** What a page says about a vision model. */
+export interface NetCard {
+  name: string;
+  title: string;
+  classes: string[];
+  /** In the order in which they run. */
+  layers: string[];
+  /** Height and width of what it reads, in pixels. */
+  size: number[];
+  parameters: number;
+  origin: string;
+}
+
+/** A picture as the network is given it: its size, its channels (grey is shown as three). */
+export interface Picture {
+  name: string;
+  title: string;
+  /** `[row, column, channel]` uint8. */
+  pixels: NdArray<Uint8Array>;
+  /** The true class, where it is known and the network has it. */
+  label: number | null;
+  /** 1 where the thing is that the label names; None where it is not known. */
+  mask: NdArray<Uint8Array> | null;
+  /** 1 where the planted shortcut is; None where there is none. */
+  mark: NdArray<Uint8Array> | null;
+}
+
+/** One class as the network answers: its logit, its probability, its rank (0 is the best). */
+export interface ClassScore {
+  index: number;
+  name: string;
+  logit: number;
+  probability: number;
+  rank: number;
+}
+
+/** A picture, the misleading one made of it, and both inside; the same over a set of pictures. */
+export interface Adversary {
+  net: NetCard;
+  picture: Picture;
+  /** `[row, column, channel]` uint8. As a picture: rounded to 255ths, which the network was not. */
+  misleading: NdArray<Uint8Array>;
+  /** `[row, column, channel]` float16. Misleading less clean, of a pixel's range of 1. */
+  change: NdArray<Float32Array>;
+  /** The class it was to get away from: the true one; where that is not known, the one first answered. */
+  away: number;
+  before: ClassScore[];
+  after: ClassScore[];
+  attack: "pgd" | "fgsm";
+  /** Of 255. */
+  epsilon: number;
+  steps: number;
+  layers: string[];
+  /** `[layer]` float32. */
+  own_distance: NdArray<Float32Array>;
+  /** `[layer]` float32. */
+  own_noise: NdArray<Float32Array>;
+  /** `[side, layer]` float32. Of the clean picture and of the misleading one; NaN without a reference. */
+  own_strangeness: NdArray<Float32Array>;
+  /** Whose pictures the rest is over; empty where the network has none. */
+  set: string;
+  done: number;
+  n: number;
+  /** `[layer, picture]` float32. |a' - a| / |a| of each picture of the set, misled. */
+  distance: NdArray<Float32Array>;
+  /** `[layer, picture]` float32. The same with noise of the same size instead. */
+  noise: NdArray<Float32Array>;
+  /** `[side, layer, picture]` float32. Mean distance to the five nearest of the reference: of the clean pictures, of the misleading ones. */
+  strangeness: NdArray<Float32Array>;
+  /** `[layer]` float32. Area under the ROC curve of telling them apart by strangeness: 0.5 is chance. */
+  detection: NdArray<Float32Array>;
+  /** The same by the answer's own doubt, 1 less its largest probability. */
+  baseline: number;
+  /** The share answered rightly when clean. */
+  right: number;
+  /** The share of those that no longer is. */
+  fooled: number;
+  /** The median of the largest probability: of clean pictures, of misleading ones. */
+  sure: [number, number];
+  /** Clean pictures that strangeness is measured from. */
+  reference: number;
+  complete: boolean;
+}
+
+export interface AdversaryRequest {
+  /** shapes-cnn, efficientnet-lite0 ... */
+  net?: string;
+  /** shapes:12 (a set and a number), cat, own:... (a picture you gave), or a file; empty for the network's own first. */
+  picture?: string;
+  /** pgd: many small steps; fgsm: one step of the gradient's sign. */
+  attack?: "pgd" | "fgsm";
+  /** How far any pixel may change, of 255. */
+  epsilon?: number;
+  /** Of the pgd attack. */
+  steps?: number;
+  /** How many pictures of the network's set to look at. */
+  n?: number;
+  /** Of whatever is drawn at random. */
+  seed?: number;
+}
+
 /** How much each head behaves like a known kind of head, on this text. All but entropy in 0..1. */
 export interface HeadScores {
   /** `[layer, head]` float32. Mean weight on the token just before. */
@@ -256,42 +357,6 @@ export interface AttentionRequest {
   ablation?: "zero" | "mean";
   /** Another text to compare with, of the same number of tokens. */
   corrupted?: string | null;
-}
-
-/** What a page says about a vision model. */
-export interface NetCard {
-  name: string;
-  title: string;
-  classes: string[];
-  /** In the order in which they run. */
-  layers: string[];
-  /** Height and width of what it reads, in pixels. */
-  size: number[];
-  parameters: number;
-  origin: string;
-}
-
-/** A picture as the network is given it: its size, its channels (grey is shown as three). */
-export interface Picture {
-  name: string;
-  title: string;
-  /** `[row, column, channel]` uint8. */
-  pixels: NdArray<Uint8Array>;
-  /** The true class, where it is known and the network has it. */
-  label: number | null;
-  /** 1 where the thing is that the label names; None where it is not known. */
-  mask: NdArray<Uint8Array> | null;
-  /** 1 where the planted shortcut is; None where there is none. */
-  mark: NdArray<Uint8Array> | null;
-}
-
-/** One class as the network answers: its logit, its probability, its rank (0 is the best). */
-export interface ClassScore {
-  index: number;
-  name: string;
-  logit: number;
-  probability: number;
-  rank: number;
 }
 
 /** One method's map of the picture, and what can be said of it at once. */
@@ -2102,6 +2167,7 @@ export interface Predictions {
 export interface Answers {
   ablated_answer: AblatedAnswer;
   ablation: Ablation;
+  adversary: Adversary;
   attention: Attention;
   attribution_gallery: AttributionGallery;
   direct_attribution: DirectAttribution;
@@ -2134,6 +2200,7 @@ export interface Answers {
 export interface Requests {
   ablated_answer: AblatedAnswerRequest;
   ablation: AblationRequest;
+  adversary: AdversaryRequest;
   attention: AttentionRequest;
   attribution_gallery: AttributionGalleryRequest;
   direct_attribution: DirectAttributionRequest;
@@ -2221,6 +2288,28 @@ export const VIEWS = {
       "layer": "number",
       "source": "text",
       "texts": "json",
+      "seed": "number"
+    }
+  },
+  "adversary": {
+    "title": "Misled, seen from inside",
+    "about": "A picture within ±ε of the clean one, a pixel, that the network gets wrong if it can be made to. FGSM takes one step x + ε sign(∇ loss) (Goodfellow et al. 2015); PGD takes many small ones from a random place nearby, each time back into the range (Madry et al. 2018).\n\nWhere it leaves the way: |a' − a| / |a| at each layer, of the misleading picture and of noise of the same size (every pixel ±ε by chance), over a set of pictures.\n\nWhat tells it without the clean one: strangeness, the mean distance to the five nearest of known clean pictures, in units standardized on them. Its AUROC is the chance that a misleading picture is stranger than a clean one. The baseline is the answer's own doubt, 1 less its largest probability.\n\nWhat this cannot tell you: that an attack can be told in general. One that knows of the detector can be made to pass it, other attacks may leave the way elsewhere, and the AUROC is over pictures of one set. It does not say which units are at fault either.",
+    "defaults": {
+      "net": "shapes-cnn",
+      "picture": "",
+      "attack": "pgd",
+      "epsilon": 4,
+      "steps": 10,
+      "n": 100,
+      "seed": 0
+    },
+    "fields": {
+      "net": "text",
+      "picture": "text",
+      "attack": "text",
+      "epsilon": "number",
+      "steps": "number",
+      "n": "number",
       "seed": "number"
     }
   },

@@ -3,6 +3,7 @@
 import type { Component } from "svelte";
 import type { ViewProps } from "../hosts/contract";
 import Ablation from "./Ablation.svelte";
+import Adversary from "./Adversary.svelte";
 import Attention from "./Attention.svelte";
 import AttributionGallery from "./AttributionGallery.svelte";
 import DirectAttribution from "./DirectAttribution.svelte";
@@ -24,6 +25,7 @@ import Residual from "./Residual.svelte";
 
 export const views: Record<string, Component<ViewProps<any>>> = {
   ablation: Ablation,
+  adversary: Adversary,
   attention: Attention,
   attribution_gallery: AttributionGallery,
   direct_attribution: DirectAttribution,

@@ -141,17 +141,14 @@ def inside(
     names = tuple(model.layers if layers is None else layers)
     clean_pictures = torch.as_tensor(np.asarray(clean), dtype=torch.float32)
     made = torch.as_tensor(np.asarray(misleading), dtype=torch.float32)
-    size = (made - clean_pictures).abs().flatten(1).amax(1).view(-1, 1, 1, 1)
-    draw = torch.Generator().manual_seed(seed)
-    signs = (torch.rand(clean_pictures.shape, generator=draw) < 0.5).float() * 2 - 1
-    noisy = (clean_pictures + size * signs).clamp(0, 1)
-    far = _distances(model, clean_pictures, made, names, progress)
-    chance = _distances(model, clean_pictures, noisy, names, progress)
+    noisy = noise_like(clean_pictures, made, seed=seed)
+    far = distances(model, clean_pictures, made, names, progress)
+    chance = distances(model, clean_pictures, noisy, names, progress)
     known = collect(model, reference, layers=names, progress=progress)
     both = collect(model, torch.cat((clean_pictures, made)), layers=names, progress=progress)
     n = len(clean_pictures)
     positive = np.arange(2 * n) >= n
-    strange = {name: _strangeness(both.at(name), known.at(name)) for name in names}
+    strange = {name: strangeness(both.at(name), known.at(name)) for name in names}
     said = both.answers
     right = said[:n] == labels
     return Inside(
@@ -166,10 +163,22 @@ def inside(
     )
 
 
-def _distances(
-    model: VisionModel, a: Tensor, b: Tensor, layers: Sequence[str], progress: Progress
+def noise_like(clean: Tensor, misleading: Tensor, *, seed: int = 0) -> Tensor:
+    """The clean pictures with random noise as large, in each, as its largest change: ± that, a pixel."""
+    size = (misleading - clean).abs().flatten(1).amax(1).view(-1, 1, 1, 1)
+    draw = torch.Generator().manual_seed(seed)
+    signs = (torch.rand(clean.shape, generator=draw) < 0.5).float() * 2 - 1
+    return (clean + size * signs).clamp(0, 1)
+
+
+def distances(
+    model: VisionModel, a: Tensor, b: Tensor, layers: Sequence[str], progress: Progress = SILENT
 ) -> NDArray[np.float64]:
-    """`[layer, n]`: |a' - a| / |a| over all places and channels."""
+    """How far b's activations lie from a's: `[layer, n]`, |b' - a'| / |a'| over all places and channels.
+
+    Args:
+        a, b: `[n, channel, h, w]` from 0 to 1, in the same order.
+    """
     found = np.zeros((len(layers), len(a)))
     for begin in range(0, len(a), BATCH):
         progress.report("comparing layers", begin, len(a))
@@ -185,7 +194,8 @@ def _distances(
     return found
 
 
-def _strangeness(values: NDArray[np.floating], known: NDArray[np.floating]) -> NDArray[np.float64]:
+def strangeness(values: NDArray[np.floating], known: NDArray[np.floating]) -> NDArray[np.float64]:
+    """How strange `[n, unit]` values are beside `[m, unit]` known ones, `[n]`: see `inside`."""
     middle, spread = known.mean(0, dtype=np.float64), known.std(0, dtype=np.float64)
     moving = spread > 1e-9 * max(float(spread.max()), 1e-30)
     a = torch.from_numpy((values[:, moving] - middle[moving]) / spread[moving])

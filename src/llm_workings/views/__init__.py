@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .ablation import ablated_answer, ablation
+from .adversary import adversary
 from .attention import attention
 from .attribution_gallery import attribution_gallery
 from .contract import View
@@ -30,6 +31,7 @@ from .steering_trials import steering_doses, steering_effect
 VIEWS: tuple[View, ...] = (
     ablated_answer,
     ablation,
+    adversary,
     attention,
     attribution_gallery,
     direct_attribution,

@@ -1,0 +1,110 @@
+"""Misled, layers and units over a set of pictures, in a real Chromium."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from browser_lab import PHONE, WIDE, Visits
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.browser
+
+AXE = Path(__file__).parent.parent / "web" / "node_modules" / "axe-core" / "axe.min.js"
+RUN_AXE = """async () => {
+    const { violations } = await axe.run({ resultTypes: ["violations"] });
+    const serious = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+    return serious.map(({ id, nodes }) => [id, nodes.slice(0, 3).map(({ html }) => html.slice(0, 120))]);
+}"""
+
+
+def state_of(page: Page) -> dict[str, str]:
+    return {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def judged(page: Page) -> None:
+    """No serious violation and no sideways scrolling, wide and on a phone, light and dark."""
+    if not AXE.is_file():
+        if os.environ.get("CI"):
+            raise FileNotFoundError(AXE)
+        pytest.skip("axe-core is not installed: run `npm ci` in web/")
+    page.evaluate(AXE.read_text("utf-8"))
+    for size in (PHONE, WIDE):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.evaluate(
+                "() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+            )
+            assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
+            assert page.evaluate(RUN_AXE) == [], f"{size[0]} px, {scheme}"
+
+
+def saved(page: Page, visits: Visits, tmp_path: Path, name: str, columns: str) -> Page:
+    """The page's files: drawings and a table as they should begin, and the HTML file opened offline."""
+    for button, begins in (("SVG", b"<svg "), ("PNG", b"\x89PNG"), ("CSV", columns.encode())):
+        with page.expect_download() as coming:
+            page.get_by_role("button", name=button).click()
+        coming.value.save_as(tmp_path / button)
+        assert (tmp_path / button).read_bytes().startswith(begins)
+    with page.expect_download() as coming:
+        page.get_by_role("button", name="HTML").click()
+    file = tmp_path / coming.value.suggested_filename
+    assert file.name == name
+    coming.value.save_as(file)
+    disk = visits.context(offline=True).new_page()
+    disk.goto(file.as_uri())
+    return disk
+
+
+def test_misled_seen_from_inside(visits: Visits, tmp_path: Path) -> None:
+    page = visits.open("/adversary", picture="shapes:5", n="24", steps="3", epsilon="6")
+    strange = page.get_by_role("img", name="Strangeness at")
+    expect(strange).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="ring becomes")).to_be_visible()
+    for picture in ("The clean picture", "The change, enlarged", "The misleading picture"):
+        canvas = page.get_by_role("img", name=picture).locator("canvas")
+        assert (
+            canvas.evaluate(
+                """c => {
+                    const { data } = c.getContext("2d").getImageData(0, 0, 64, 64);
+                    return new Set(new Uint32Array(data.buffer)).size;
+                }"""
+            )
+            > 50
+        )
+    expect(page.get_by_text("No pixel truly moves by more than 6 of 255.")).to_be_visible()
+
+    # By key along the layers: what is looked at is read, Enter pins it, Escape lets go of it.
+    chart = page.get_by_role("application", name="Distance by layer")
+    chart.focus()
+    for key in ("Home", "ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    expect(page.get_by_text("blocks.2: this picture")).to_be_attached()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="blocks.2, pinned")).to_be_visible()
+    assert state_of(page)["layer"] == "blocks.2"
+    expect(page.get_by_role("img", name="Strangeness at blocks.2")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="blocks.2, pinned")).to_be_visible()
+    page.get_by_role("application", name="Detection by layer").focus()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("heading", name="blocks.2, pinned")).to_have_count(0)
+
+    page.get_by_role("checkbox", name="Table").check()
+    page.get_by_role("button", name="blocks.6").click()
+    assert state_of(page)["layer"] == "blocks.6"
+    judged(page)
+    page.get_by_role("checkbox", name="Table").uncheck()
+    judged(page)
+    disk = saved(page, visits, tmp_path, "adversary.html", "layer,picture,distance")
+    expect(disk.get_by_role("img", name="Strangeness at blocks.6")).to_be_visible()
+
+    # The slider asks anew.
+    slider = page.get_by_role("slider")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_text("No pixel truly moves by more than 6.5 of 255.")).to_be_visible(timeout=60_000)
+    assert state_of(page)["epsilon"] == "6.5"
