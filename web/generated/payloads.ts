@@ -2122,6 +2122,77 @@ export interface SteeringEffectRequest {
   prompts?: number;
 }
 
+/** One method's values of the text's tokens, and how far they agree with leaving out. */
+export interface Attributed {
+  method: "leave_one_out" | "attn_lrp" | "cp_lrp" | "gradient_x_input" | "integrated_gradients" | "attention_rollout" | "value_zeroing";
+  title: string;
+  /** `[position]` float64. In the unit of what is explained; of rollout and value zeroing, shares of 1. 0 where not yet known. */
+  values: NdArray<Float64Array>;
+  /** How many positions are known, from the first on: all of them once the method has run. */
+  done: number;
+  /** False for a method that does not know which answer is asked about; its values are unsigned. */
+  of_answer: boolean;
+  sum: number;
+  /** What the values should add up to; None where the method promises no sum. */
+  expected: number | null;
+  /** What that is, in words. */
+  promise: string;
+  /** What must be known to read the line. */
+  notes: string[];
+  says: string;
+  /** What it cannot tell. */
+  cannot: string;
+  /** The position of the largest value, whatever its sign; None where all are 0 or not all known. */
+  top: number | null;
+  /** Whether leaving out names the same; None for leaving out itself, and where that is not known. */
+  same_top: boolean | null;
+  /** Whether it has the same sign there; None for unsigned methods and where `same_top` is not true. */
+  same_sign: boolean | null;
+  /** Rank correlation with leaving out, signs counted, over the tokens that the answer can read. None for unsigned methods, for fewer than three tokens, and where one of the two is constant. */
+  spearman: number | null;
+  /** The same of absolute values. */
+  spearman_sizes: number | null;
+}
+
+/** One number of the model's answer, handed out to the text's tokens by several methods. */
+export interface TokenAttribution {
+  model: ModelCard;
+  tokens: Token[];
+  /** Where the answer is read. */
+  position: number;
+  answer: Token;
+  /** The token whose logit is taken off; None where there is no difference. */
+  wrong: Token | null;
+  kind: "logit" | "probability";
+  /** The model's best answers there, best first; among them the answer, the wrong one and the best tokens of the text, which are what an answer is most often held against. */
+  guesses: Guess[];
+  /** What is explained. */
+  score: number;
+  /** The answer can come from the tokens before this one only; of a bidirectional model, from all. */
+  readable: number;
+  /** The reference first, then methods that know the answer, then those that do not. */
+  rows: Attributed[];
+  /** False while methods are still running. */
+  complete: boolean;
+}
+
+export interface TokenAttributionRequest {
+  /** The text the model reads. */
+  prompt: string;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** One token, its leading space included. Left out, it is the model's own best guess. */
+  answer?: string | null;
+  /** The token whose logit is taken off the answer's. Left out, nothing is. */
+  wrong?: string | null;
+  /** Where the answer is read, a token of the text from 0. Left out, it is the last one, or the mask of a masked-language model. */
+  position?: number | null;
+  /** What is explained: the logit (with a wrong answer, the difference of two), or the probability of one token. */
+  kind?: "logit" | "probability";
+  /** Which methods to run. Leaving out costs a run a token, integrated gradients fifty forward and backward passes. */
+  methods?: ("leave_one_out" | "attn_lrp" | "cp_lrp" | "gradient_x_input" | "integrated_gradients" | "attention_rollout" | "value_zeroing")[];
+}
+
 /** Many networks trained together: one a cell, so far. */
 export interface SweepGrid {
   /** The setting that differs from row to row, such as learning_rate; "seed" compares seeds. */
@@ -2194,6 +2265,7 @@ export interface Answers {
   steering: Steering;
   steering_doses: SteeringDoses;
   steering_effect: SteeringEffect;
+  token_attribution: TokenAttribution;
 }
 
 /** What each view is asked. */
@@ -2227,6 +2299,7 @@ export interface Requests {
   steering: SteeringRequest;
   steering_doses: SteeringDosesRequest;
   steering_effect: SteeringEffectRequest;
+  token_attribution: TokenAttributionRequest;
 }
 
 /** Every view: its title, the text beside its picture, what a request leaves out, and how an
@@ -2911,6 +2984,35 @@ export const VIEWS = {
       "firsts": "text",
       "seconds": "text",
       "prompts": "number"
+    }
+  },
+  "token_attribution": {
+    "title": "Token attribution",
+    "about": "Which tokens the answer came from, by each method that claims to know. Every line is the text; a token's shade is its share of its line, v_t / Σ |v|: blue for the answer, orange and hatched against it. The first line is what really happens: score(text) − score(text without t), where \"without\" puts the vocabulary's mean embedding in the token's place. The others are quicker guesses: gradient · embedding, its integral from the mean embedding (integrated gradients), and relevance handed back layer by layer (AttnLRP, CP-LRP). Attention rollout and value zeroing say how much of each token is mixed into the place where the answer is read, whatever the answer.\n\nBeside each line stands whether it names the same token first as leaving out, and the rank correlation (Spearman) of the two over the tokens that the answer can read. Below, for methods that promise a sum, what it is and what it should be.\n\nWhat this cannot tell you: why a token matters, or by what way; patch or ablate to see. Agreement with leaving out is no proof: it takes one token at a time, so what two tokens both say is lost with neither, and a text with a hole is like none the model was trained on. The lines have different units: compare their order, not their size.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "answer": null,
+      "wrong": null,
+      "position": null,
+      "kind": "logit",
+      "methods": [
+        "leave_one_out",
+        "attn_lrp",
+        "cp_lrp",
+        "gradient_x_input",
+        "integrated_gradients",
+        "attention_rollout",
+        "value_zeroing"
+      ]
+    },
+    "fields": {
+      "prompt": "text",
+      "model": "text",
+      "answer": "text",
+      "wrong": "text",
+      "position": "number",
+      "kind": "text",
+      "methods": "json"
     }
   }
 } as const;

@@ -19,6 +19,7 @@ import Neuron from "./Neuron.svelte";
 import Patching from "./Patching.svelte";
 import PathPatching from "./PathPatching.svelte";
 import Prompts from "./Prompts.svelte";
+import TokenAttribution from "./TokenAttribution.svelte";
 import Residual from "./Residual.svelte";
 
 // Each component reads its own payload type; a name and its payload always come together.
@@ -41,4 +42,5 @@ export const views: Record<string, Component<ViewProps<any>>> = {
   path_patching: PathPatching,
   prompts: Prompts,
   residual: Residual,
+  token_attribution: TokenAttribution,
 };

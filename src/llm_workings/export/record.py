@@ -27,6 +27,7 @@ from . import (
     of_probe_ladder,
     of_residual,
     of_steering,
+    of_token_attribution,
 )
 from .html import Answer, page
 from .recorder import Recorder
@@ -101,5 +102,6 @@ FOLLOWED: dict[str, Callable[[Recorder], None]] = {
     "patching": of_patching.record,
     "residual": of_residual.record,
     "neuron": of_mlp.record_neuron,
+    "token_attribution": of_token_attribution.record,
 }
 """What a reader may open next, by the view that the file shows."""

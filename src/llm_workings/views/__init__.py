@@ -27,6 +27,7 @@ from .residual import residual
 from .residual_edit import residual_edit
 from .steering import steering
 from .steering_trials import steering_doses, steering_effect
+from .token_attribution import token_attribution
 
 VIEWS: tuple[View, ...] = (
     ablated_answer,
@@ -58,5 +59,6 @@ VIEWS: tuple[View, ...] = (
     steering,
     steering_doses,
     steering_effect,
+    token_attribution,
 )
 REGISTRY: dict[str, View] = {view.name: view for view in VIEWS}

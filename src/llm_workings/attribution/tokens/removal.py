@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
@@ -28,6 +29,7 @@ def leave_one_out(
     how: How = "mean",
     token: Word | None = None,
     progress: Progress = SILENT,
+    sofar: Callable[[Tensor], None] | None = None,
 ) -> TokenAttribution:
     """score(text) − score(text without the token), for each token (Li et al. 2016, arXiv 1612.08220).
 
@@ -37,6 +39,7 @@ def leave_one_out(
     Args:
         how: what "without" is. `mean`: the vocabulary's mean embedding stands there, `zero`: zero does,
             `token`: another token does (`token=`), `delete`: those after it move up, so positions differ too.
+        sofar: hears the values of the first tokens as they come, `[token]`.
     """
     if how not in get_args(How):
         raise unknown("way to leave a token out", str(how), get_args(How))
@@ -51,6 +54,8 @@ def leave_one_out(
             progress.report("leaving tokens out", begin, n)
             places = torch.arange(begin, min(begin + size, n), device=model.device)
             lost.append(whole - _without(asked, places, how, token))
+            if sofar is not None:
+                sofar(torch.cat(lost))
     values = torch.cat(lost)
     notes = []
     if how == "delete" and model.spec.causal:
