@@ -75,7 +75,7 @@ def rows(out: str, heading: str) -> list[list[str]]:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    commands = ["patch", "ablate", "attribute", "probe", "steer"]
+    commands = ["patch", "ablate", "attribute", "explain", "probe", "steer"]
     done = subprocess.run(
         [sys.executable, "-c", IMPORTS, *commands], capture_output=True, text=True, timeout=60
     )

@@ -12,6 +12,7 @@ import typer
 
 from llm_workings.cli_causal import ablate, attribute, patch
 from llm_workings.cli_directions import probe, steer
+from llm_workings.cli_explain import explain
 from llm_workings.cli_model import (
     DeviceOption,
     ModelOption,
@@ -291,7 +292,7 @@ def _write_on(text: str, writing: Any) -> None:
 
 
 app.command()(playground)
-for analysis in (patch, ablate, attribute, probe, steer, classify):
+for analysis in (patch, ablate, attribute, explain, probe, steer, classify):
     app.command()(analysis)
 
 # ---- views -----------------------------------------------------------------------------------------

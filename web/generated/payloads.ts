@@ -2135,7 +2135,7 @@ export interface Attributed {
   sum: number;
   /** What the values should add up to; None where the method promises no sum. */
   expected: number | null;
-  /** What that is, in words. */
+  /** What that is, in a sentence. */
   promise: string;
   /** What must be known to read the line. */
   notes: string[];

@@ -2,18 +2,18 @@
 
 import type { TokenAttribution } from "../generated/payloads";
 import { shade } from "../parts/ablation/effects";
-import { AROUND, CHAR, shareOf, wrapped } from "../parts/explained/lines";
+import { AROUND, charAt, shareOf, wrapped } from "../parts/explained/lines";
 import { csv, escape } from "../parts/export";
 import { signed, three } from "../parts/numbers";
 import { readPalette } from "../parts/palette.svelte";
 import { visible } from "../parts/tokens";
 import { MONO, number, page, SANS, text } from "./drawings";
 
-const [NAMES, ROW, ROOM] = [180, 28, 900];
+const [NAMES, ROW, ROOM, SIZE] = [180, 28, 900, 16];
 
 export function explainedSvg(payload: TokenAttribution, order: number[], ends: number[]): string {
   const palette = readPalette();
-  const lines = wrapped(payload, order, ROOM);
+  const lines = wrapped(payload, order, ROOM, SIZE);
   let [y, widest] = [64, 560];
   let body =
     `<defs><pattern id="against" width="6" height="3" patternUnits="userSpaceOnUse"><rect width="3" height="3" fill="${palette.negative}"/></pattern></defs>`;
@@ -23,12 +23,12 @@ export function explainedSvg(payload: TokenAttribution, order: number[], ends: n
       body += `<text x="${NAMES - 12}" y="${y + 18}" text-anchor="end" font-family="${SANS}" font-size="13" fill="${palette.ink}">${escape(row.title)}</text>`;
       for (const position of line) {
         const token = visible(payload.tokens[position]!);
-        const wide = token.length * CHAR + AROUND;
+        const wide = token.length * charAt(SIZE) + AROUND;
         const share = shareOf(row, position);
         const { fill, ink } = shade(palette, share === null || ends[i] === 0 ? 0 : share / ends[i]!);
         body += `<rect x="${x}" y="${y}" width="${wide - 1}" height="${ROW - 2}" rx="2" fill="${fill}"><title>${escape(`${row.title}, ${position} ${token}: ${share === null ? "not known" : signed(row.values.data[position]!)}`)}</title></rect>`;
         if (share !== null && share < 0) body += `<rect x="${x}" y="${y + ROW - 5}" width="${wide - 1}" height="3" fill="url(#against)"/>`;
-        body += `<text x="${x + 5}" y="${y + 18}" font-family="${MONO}" font-size="15" fill="${ink}" xml:space="preserve">${escape(token)}</text>`;
+        body += `<text x="${x + 5}" y="${y + 18}" font-family="${MONO}" font-size="${0.94 * SIZE}" fill="${ink}" xml:space="preserve">${escape(token)}</text>`;
         x += wide;
       }
       widest = Math.max(widest, x);

@@ -66,7 +66,7 @@ class Attributed(Payload):
     expected: float | None
     """What the values should add up to; None where the method promises no sum."""
     promise: str
-    """What that is, in words."""
+    """What that is, in a sentence."""
     notes: list[str]
     """What must be known to read the line."""
     says: str

@@ -34,7 +34,7 @@ class Told:
         title: its name.
         says: what its values are.
         cannot: what they cannot tell.
-        promise: what they should add up to, or that they promise nothing.
+        promise: what they should add up to, or that they promise nothing, in a sentence.
         cost: by which methods are run cheapest first.
         of_answer: whether it knows which answer is asked about.
     """
@@ -47,7 +47,7 @@ class Told:
     of_answer: bool = True
 
 
-NONE = "promises no sum"
+NONE = "It promises no sum."
 METHODS: dict[Method, Told] = {
     "leave_one_out": Told(
         "Leave one out",
@@ -59,15 +59,15 @@ METHODS: dict[Method, Told] = {
     "attn_lrp": Told(
         "AttnLRP",
         "Relevance handed back through values, gates and the attention itself.",
-        "What the answer would be without a token. Softmax and biases keep some of the relevance.",
-        "the score, less what softmax and biases took",
+        "What the answer would be without a token.",
+        "It adds up to the score, but for what softmax and biases take.",
         1,
     ),
     "cp_lrp": Told(
         "CP-LRP",
         "Relevance handed back with attention patterns and gates held still.",
         "Why a token was looked at: only what was moved counts.",
-        "the score, less what biases took",
+        "It adds up to the score, but for what biases take.",
         2,
     ),
     "gradient_x_input": Told(
@@ -81,14 +81,14 @@ METHODS: dict[Method, Told] = {
         "Integrated gradients",
         "The same along the way from the mean embedding to the text, 50 points, all tokens at once.",
         "What happens in between is of inputs that the model never saw; see whether the sum is right.",
-        "score(text) − score(mean embeddings)",
+        "It should add up to score(text) − score(mean embeddings).",
         6,
     ),
     "attention_rollout": Told(
         "Attention rollout",
         "Where attention pointed, head mean with half for the stream, layer upon layer.",
         "Which answer it was, for or against, what values held and MLPs did.",
-        "1, by its making",
+        "It adds up to 1 by its making.",
         3,
         of_answer=False,
     ),
@@ -96,7 +96,7 @@ METHODS: dict[Method, Told] = {
         "Value zeroing",
         "How far each layer's output turns without a token's value, layer upon layer.",
         "Which answer it was, for or against.",
-        "1, by its making",
+        "It adds up to 1 by its making.",
         4,
         of_answer=False,
     ),

@@ -5,7 +5,8 @@ import { visible } from "../tokens";
 
 export type Method = Attributed["method"];
 
-export const CHAR = 9.03; // px of a monospaced character at the picture's size
+/** The pixels of a monospaced character, of text that stands at `size`. */
+export const charAt = (size: number): number => size * 0.94 * 0.6;
 export const AROUND = 11; // px beside a token's text, in its cell
 
 /** Σ |v| of a line, of what is known. */
@@ -34,12 +35,12 @@ export function ordered(payload: TokenAttribution, by: string | undefined): numb
   return positions.sort((a, b) => size(b) - size(a) || a - b);
 }
 
-/** The positions in lines no wider than `room` pixels. */
-export function wrapped(payload: TokenAttribution, order: number[], room: number): number[][] {
+/** The positions in lines no wider than `room` pixels, at a size of text. */
+export function wrapped(payload: TokenAttribution, order: number[], room: number, size: number): number[][] {
   const lines: number[][] = [[]];
   let left = room;
   for (const position of order) {
-    const wide = visible(payload.tokens[position]!).length * CHAR + AROUND;
+    const wide = visible(payload.tokens[position]!).length * charAt(size) + AROUND;
     if (left < wide && lines.at(-1)!.length > 0) {
       lines.push([]);
       left = room;
