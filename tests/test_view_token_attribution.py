@@ -126,6 +126,14 @@ def test_a_constant_line_has_no_rank_and_no_first(lab: Lab) -> None:
     assert "loses most" not in payload.reading()
 
 
+def test_one_token_is_no_agreement(lab: Lab) -> None:
+    payload = ask(lab, prompt="cat", answer="dog", wrong="lion")
+    assert payload.rows[0].top == 0
+    assert {row.same_top for row in payload.rows} == {None}
+    assert {row.spearman for row in payload.rows} == {None}
+    assert "other methods" not in payload.reading()
+
+
 def test_the_answer_is_the_models_own_and_the_texts_tokens_are_among_the_guesses(lab: Lab) -> None:
     payload = ask(lab, methods=["gradient_x_input"])
     best = lab.model("causal").run(TEXT).top(1)[0]

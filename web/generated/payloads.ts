@@ -2144,7 +2144,7 @@ export interface Attributed {
   cannot: string;
   /** The position of the largest value, whatever its sign; None where all are 0 or not all known. */
   top: number | null;
-  /** Whether leaving out names the same; None for leaving out itself, and where that is not known. */
+  /** Whether leaving out names the same; None for leaving out itself, where that is not known, and where there is one token to name. */
   same_top: boolean | null;
   /** Whether it has the same sign there; None for unsigned methods and where `same_top` is not true. */
   same_sign: boolean | null;
@@ -2988,7 +2988,7 @@ export const VIEWS = {
   },
   "token_attribution": {
     "title": "Token attribution",
-    "about": "Which tokens the answer came from, by each method that claims to know. Every line is the text; a token's shade is its share of its line, v_t / Σ |v|: blue for the answer, orange and hatched against it. The first line is what really happens: score(text) − score(text without t), where \"without\" puts the vocabulary's mean embedding in the token's place. The others are quicker guesses: gradient · embedding, its integral from the mean embedding (integrated gradients), and relevance handed back layer by layer (AttnLRP, CP-LRP). Attention rollout and value zeroing say how much of each token is mixed into the place where the answer is read, whatever the answer.\n\nBeside each line stands whether it names the same token first as leaving out, and the rank correlation (Spearman) of the two over the tokens that the answer can read. Below, for methods that promise a sum, what it is and what it should be.\n\nWhat this cannot tell you: why a token matters, or by what way; patch or ablate to see. Agreement with leaving out is no proof: it takes one token at a time, so what two tokens both say is lost with neither, and a text with a hole is like none the model was trained on. The lines have different units: compare their order, not their size.",
+    "about": "Which tokens the answer came from, by each method that claims to know. Every line is the text; a token's shade is its share of its line, v_t / Σ |v|: blue for the answer, orange and underlined with dashes against it. The first line is what really happens: score(text) − score(text without t), where \"without\" puts the vocabulary's mean embedding in the token's place. The others are quicker guesses: gradient · embedding, its integral from the mean embedding (integrated gradients), and relevance handed back layer by layer (AttnLRP, CP-LRP). Attention rollout and value zeroing say how much of each token is mixed into the place where the answer is read, whatever the answer.\n\nBeside each line stands whether it names the same token first as leaving out, and the rank correlation (Spearman) of the two over the tokens that the answer can read. Below, for methods that promise a sum, what it is and what it should be.\n\nWhat this cannot tell you: why a token matters, or by what way; patch or ablate to see. Agreement with leaving out is no proof: it takes one token at a time, so what two tokens both say is lost with neither, and a text with a hole is like none the model was trained on. The lines have different units: compare their order, not their size.",
     "defaults": {
       "model": "smollm2-135m",
       "answer": null,

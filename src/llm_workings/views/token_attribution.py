@@ -75,7 +75,8 @@ class Attributed(Payload):
     top: int | None
     """The position of the largest value, whatever its sign; None where all are 0 or not all known."""
     same_top: bool | None
-    """Whether leaving out names the same; None for leaving out itself, and where that is not known."""
+    """Whether leaving out names the same; None for leaving out itself, where
+    that is not known, and where there is one token to name."""
     same_sign: bool | None
     """Whether it has the same sign there; None for unsigned methods and where `same_top` is not true."""
     spearman: float | None
@@ -127,10 +128,9 @@ class TokenAttribution(Payload):
             lines.append(f"It loses most without {quoted(token)} ({value:+.2f}).")
             others = [row for row in self.rows if row.same_top is not None]
             same = [row.title for row in others if row.same_top]
-            lines.append(
-                f"Of {len(others)} other methods {len(same)} name the same token first"
-                f"{': ' + ', '.join(same) if same else ''}."
-            )
+            if others:
+                named = f": {', '.join(same)}" if same else ""
+                lines.append(f"Of {len(others)} other methods {len(same)} name the same token first{named}.")
             if against := [row.title for row in others if row.same_sign is False]:
                 lines.append(f"With the opposite sign: {', '.join(against)}.")
         for row in self.rows:
@@ -159,13 +159,13 @@ def token_attribution(
 ) -> TokenAttribution:
     """Token attribution.
 
-    Which tokens the answer came from, by each method that claims to know. Every line is the text;
-    a token's shade is its share of its line, v_t / Σ |v|: blue for the answer, orange and hatched
-    against it. The first line is what really happens: score(text) − score(text without t), where
-    "without" puts the vocabulary's mean embedding in the token's place. The others are quicker
-    guesses: gradient · embedding, its integral from the mean embedding (integrated gradients), and
-    relevance handed back layer by layer (AttnLRP, CP-LRP). Attention rollout and value zeroing say
-    how much of each token is mixed into the place where the answer is read, whatever the answer.
+    Which tokens the answer came from, by each method that claims to know. Every line is the text; a
+    token's shade is its share of its line, v_t / Σ |v|: blue for the answer, orange and underlined with
+    dashes against it. The first line is what really happens: score(text) − score(text without t), where
+    "without" puts the vocabulary's mean embedding in the token's place. The others are quicker guesses:
+    gradient · embedding, its integral from the mean embedding (integrated gradients), and relevance
+    handed back layer by layer (AttnLRP, CP-LRP). Attention rollout and value zeroing say how much of
+    each token is mixed into the place where the answer is read, whatever the answer.
 
     Beside each line stands whether it names the same token first as leaving out, and the rank
     correlation (Spearman) of the two over the tokens that the answer can read. Below, for methods
@@ -244,7 +244,7 @@ def _row(name: Method, found: dict[Method, OfAnswer], n: int, readable: int) -> 
     if compared:
         assert reference is not None
         there = _top(reference.values)
-        same = None if there is None or top is None else top == there
+        same = None if there is None or top is None or readable < 2 else top == there
         if same and method.of_answer:
             same_sign = bool((values[top] > 0) == (reference.values[top] > 0))
         mine_read, theirs = values[:readable], reference.values[:readable]

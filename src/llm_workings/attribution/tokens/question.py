@@ -100,7 +100,10 @@ class Question:
         self.answer = answer if isinstance(answer, Answer) else Answer(answer)
         self.model, self.transformer = model, model.transformer
         if isinstance(model.spec.head, NoHead):
-            raise NotSupported(f"{model.name} has no head, so it answers nothing that could be explained.")
+            raise NotSupported(
+                f"{model.name} has no head, so it answers nothing that could be explained.",
+                hint="Take a model with a language-model head, such as smollm2-135m.",
+            )
         batch = read_prompt(model, prompt)
         if batch.size != 1:
             raise BadInput(f"One text is explained at a time; {batch.size} were given.")
