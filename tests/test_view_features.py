@@ -19,6 +19,7 @@ from llm_workings.models.vision_wrap import wrap
 from llm_workings.views import REGISTRY
 from llm_workings.views.feature_visualization import FeatureVisualization
 from llm_workings.views.lab import Lab
+from llm_workings.views.unit import Unit
 
 SHORT: dict[str, Any] = {"steps": 6, "seeds": 2}
 
@@ -164,3 +165,128 @@ def test_the_file_carries_it(lab: Lab) -> None:
     file = export_view(lab, "feature_visualization", {**SHORT, "layer": "blocks.5", "unit": 11})
     assert "unit 11 of blocks.5" in file
     assert "each is climbed" in file
+
+
+# ---- one unit --------------------------------------------------------------------------------------
+
+
+def card(lab: Lab, **asked: Any) -> Unit:
+    return REGISTRY["unit"].run(lab, asked)  # type: ignore[return-value]
+
+
+def test_a_unit_s_pictures_and_statistics(lab: Lab) -> None:
+    shown = card(lab, layer="blocks.7", unit=29, picture="shapes:5")
+    model, pictures = load_vision("shapes-cnn"), make_pictures("shapes", 200)
+    maps = model.run((torch.from_numpy(pictures.images) - model.mean) / model.std, ["blocks.7"])["blocks.7"]
+    values = maps[:, 29].mean((1, 2)).numpy()
+    order = np.argsort(-values, kind="stable")
+    assert shown.top.examples.names == [f"shapes:{at}" for at in order[:9]]
+    assert shown.bottom.examples.names == [f"shapes:{at}" for at in order[::-1][:9]]
+    assert shown.value == pytest.approx(values[5], abs=1e-5)
+    assert shown.below == pytest.approx((values < values[5]).mean())
+    assert np.allclose(shown.map, maps[5, 29].numpy(), atol=1e-5)
+    assert shown.counts.sum() == shown.n == 200
+    ring = pictures.classes.index("ring")
+    assert shown.favourite == ring
+    assert shown.by_class[ring] == pytest.approx(values[pictures.labels == ring].mean(), abs=1e-5)
+    whole = np.clip(maps[:, 29].numpy(), 0, None)
+    seen = sorted(
+        {int(n.split(":")[1]) for g in (shown.top, shown.drawn, shown.bottom) for n in g.examples.names}
+    )
+    most = whole[seen].max()
+    assert np.abs(shown.top.maps[0] / 255 - whole[order[0]] / most).max() <= 0.5 / 255 + 1e-5
+    assert "strongest for ring" in shown.summary
+    assert shown.reading().startswith(shown.summary)
+
+
+@pytest.mark.parametrize(("layer", "unit"), [("blocks.7", 29), ("blocks.2", 3)])
+def test_the_net_without_a_unit(lab: Lab, layer: str, unit: int) -> None:
+    shown = card(lab, layer=layer, unit=unit, picture="shapes:5")
+    model, pictures = load_vision("shapes-cnn"), make_pictures("shapes", 200)
+    x = (torch.from_numpy(pictures.images) - model.mean) / model.std
+    block = model.module.get_submodule(layer)
+    with torch.no_grad():
+        before = model.module(x).numpy()
+    for each, value in zip(shown.without, (0.0, shown.mean), strict=True):
+        handle = block.register_forward_hook(
+            lambda module, inputs, output, value=value: torch.cat(
+                (output[:, :unit], torch.full_like(output[:, :1], value), output[:, unit + 1 :]), 1
+            )
+        )
+        with torch.no_grad():
+            after = model.module(x).numpy()
+        handle.remove()
+        assert each.accuracy == pytest.approx((after.argmax(1) == pictures.labels).mean())
+        assert each.changed == (after.argmax(1) != before.argmax(1)).sum()
+        own = pictures.labels == 3
+        assert each.by_class[3] == pytest.approx((after - before)[own, 3].mean(), abs=1e-4)
+        assert each.scores[0].logit == pytest.approx(after[5].max(), abs=1e-4)
+    with torch.no_grad():
+        assert np.array_equal(model.module(x).numpy(), before)  # nothing is left hooked
+    assert shown.accuracy == pytest.approx((before.argmax(1) == pictures.labels).mean())
+
+
+def test_what_it_writes_is_what_holding_it_takes_away(lab: Lab) -> None:
+    """Through a mean over places and a linear layer: weight times value."""
+    shown = card(lab, layer="blocks.7", unit=29, picture="shapes:5")
+    assert shown.writes is not None
+    assert shown.writes.of == "the classes"
+    model = load_vision("shapes-cnn")
+    image = lab.picture("shapes:5", "shapes-cnn")
+    logits = model.run(model.prepare(image.image)).logits[0].numpy()
+    for score in shown.without[0].scores:
+        weight = shown.writes.lengths[shown.writes.units.index(score.index)]
+        assert score.logit == pytest.approx(logits[score.index] - weight * shown.value, abs=1e-4)
+
+
+def test_what_it_reads_makes_it(lab: Lab) -> None:
+    """The kernels, the norm's factor in them, give the unit of the first block up to what is added."""
+    shown = card(lab, layer="blocks.0", unit=1, picture="shapes:5")
+    assert shown.reads is not None
+    assert sorted(shown.reads.names) == ["blue", "green", "red"]
+    order = [shown.reads.names.index(name) for name in ("red", "green", "blue")]
+    model = load_vision("shapes-cnn")
+    x = model.prepare(lab.picture("shapes:5", "shapes-cnn").image)
+    kernel = torch.from_numpy(shown.reads.kernels[order])[None]
+    norm = model.module.get_submodule("blocks.0.norm")
+    shift = norm.bias[1] - norm.running_mean[1] * norm.weight[1] / (norm.running_var[1] + norm.eps).sqrt()
+    made = (torch.nn.functional.conv2d(x, kernel, padding=1)[0, 0] + shift).clamp(min=0)
+    assert np.allclose(made.detach().numpy(), shown.map, atol=1e-4)
+    above = card(lab, layer="blocks.2", unit=3).writes
+    assert above is not None
+    assert above.of == "blocks.3.conv"
+    conv, after = model.module.get_submodule("blocks.3.conv"), model.module.get_submodule("blocks.3.norm")
+    folded = conv.weight[:, 3] * (after.weight / (after.running_var + after.eps).sqrt())[:, None, None]
+    assert np.allclose(above.kernels, folded[above.units].detach().numpy(), atol=1e-6)
+
+
+def test_units_of_other_nets(lab: Lab) -> None:
+    assert card(lab, net="digits-cnn", layer="blocks.1", unit=3).n == 200
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 6, 3), torch.nn.ReLU(), torch.nn.Conv2d(6, 6, 3, groups=6),
+        torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(6, 4),
+    )  # fmt: skip
+    lab.add_vision("own", wrap(module, size=16, name="own"))
+    shown = card(lab, net="own", layer="2", unit=4, picture="shapes:3")
+    assert not shown.whole
+    assert shown.reads is not None
+    assert shown.reads.names == ["channel 4"]
+    assert shown.writes is not None
+    assert shown.writes.of == "the classes"
+    assert (shown.accuracy, shown.favourite, shown.flags, shown.alike) == (None, None, [], [])
+    assert "no set of pictures" in shown.summary
+    assert shown.top.examples.names
+    assert unpack(pack(shown), Unit).unit == 4
+    with pytest.raises(BadInput, match="no unit 6: it has 6"):
+        card(lab, net="own", layer="2", unit=6)
+
+
+def test_a_card_is_kept(lab: Lab) -> None:
+    card(lab, layer="blocks.3", unit=5)
+    said: list[str] = []
+    again = lab.for_job(Progress(listen=lambda what, done, total: said.append(what)))
+    card(again, layer="blocks.3", unit=5, picture="cat")
+    assert "running the pictures" not in said
+    assert "running the set" not in said
+    file = export_view(lab, "unit", {"layer": "blocks.3", "unit": 5})
+    assert "unit 5 of blocks.3" in file

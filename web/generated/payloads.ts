@@ -2193,6 +2193,112 @@ export interface TokenAttributionRequest {
   methods?: ("leave_one_out" | "attn_lrp" | "cp_lrp" | "gradient_x_input" | "integrated_gradients" | "attention_rollout" | "value_zeroing")[];
 }
 
+/** Pictures with where in each of them the unit is strong. */
+export interface Excited {
+  examples: Examples;
+  /** `[example, row, column]` uint8. The unit by place, 255 its largest over all the card's pictures; below 0 is 0. */
+  maps: NdArray<Uint8Array>;
+}
+
+/** What the unit is joined with most, the strongest first. */
+export interface Kernels {
+  /** The layer on the other side, or what it is. */
+  of: string;
+  names: string[];
+  /** Their numbers in that layer. */
+  units: number[];
+  /** `[unit, row, column]` float32. The weights, the batch norm's factor in them; one by one where it is a linear layer. */
+  kernels: NdArray<Float32Array>;
+  /** `[unit]` float32. Each kernel's length, by which they are sorted; a class's weight itself. */
+  lengths: NdArray<Float32Array>;
+  /** How many there are. */
+  out_of: number;
+}
+
+/** Another unit of the layer, and the correlation of the two over the set. */
+export interface UnitAlike {
+  unit: number;
+  correlation: number;
+}
+
+/** The net when the unit is held at one value at every place of every picture. */
+export interface UnitWithout {
+  /** `zero`, or `mean`: its mean over the set. */
+  how: string;
+  value: number;
+  /** On the set; None where no classes are known. */
+  accuracy: number | null;
+  /** How many pictures get another answer. */
+  changed: number;
+  /** `[class]` float32. The mean change of each class's logit over the pictures of that class (without a set: over all). */
+  by_class: NdArray<Float32Array>;
+  /** The answer to the page's picture, and the class that was best with the unit. */
+  scores: ClassScore[];
+}
+
+/** One unit, a channel of a layer, over a set of pictures and on one of them. */
+export interface Unit {
+  net: NetCard;
+  layer: string;
+  unit: number;
+  /** How many the layer has. */
+  units: number;
+  n: number;
+  about_set: string;
+  /** Whether there is a set; without one there are no statistics. */
+  whole: boolean;
+  /** `[bin]` int32. */
+  counts: NdArray<Int32Array>;
+  /** `[edge]` float32. */
+  edges: NdArray<Float32Array>;
+  mean: number;
+  std: number;
+  /** The share of pictures for which its mean over places is above 0. */
+  firing: number;
+  picture: Picture;
+  /** Its mean over the places of the page's picture. */
+  value: number;
+  /** The share of the set that excites it less. */
+  below: number;
+  /** `[row, column]` float32. The unit at each place of that picture. */
+  map: NdArray<Float32Array>;
+  /** The net's answer to it. */
+  scores: ClassScore[];
+  top: Excited;
+  drawn: Excited;
+  bottom: Excited;
+  /** `[class]` float32. Its mean over the pictures of each class; NaN where there are none. */
+  by_class: NdArray<Float32Array>;
+  favourite: number | null;
+  selectivity: number | null;
+  in_effect: number | null;
+  flags: string[];
+  /** The channels it convolves; None where it comes out of no convolution of the layer. */
+  reads: Kernels | null;
+  /** The units of the next layer that read it, or the classes. */
+  writes: Kernels | null;
+  alike: UnitAlike[];
+  /** Of the whole net on the set. */
+  accuracy: number | null;
+  /** Zero, then mean. */
+  without: UnitWithout[];
+  /** The card in a sentence. */
+  summary: string;
+}
+
+export interface UnitRequest {
+  /** shapes-cnn, efficientnet-lite0 ... */
+  net?: string;
+  /** By its name in the net; empty for one two thirds up. */
+  layer?: string;
+  /** A channel of the layer, or a class; empty for a telling one. */
+  unit?: number | null;
+  /** shapes:12 (a set and a number), cat, own:... (a picture you gave), or a file; empty for the network's own first. */
+  picture?: string;
+  /** How many pictures of the net's set the unit is measured on. */
+  n?: number;
+}
+
 /** Many networks trained together: one a cell, so far. */
 export interface SweepGrid {
   /** The setting that differs from row to row, such as learning_rate; "seed" compares seeds. */
@@ -2266,6 +2372,7 @@ export interface Answers {
   steering_doses: SteeringDoses;
   steering_effect: SteeringEffect;
   token_attribution: TokenAttribution;
+  unit: Unit;
 }
 
 /** What each view is asked. */
@@ -2300,6 +2407,7 @@ export interface Requests {
   steering_doses: SteeringDosesRequest;
   steering_effect: SteeringEffectRequest;
   token_attribution: TokenAttributionRequest;
+  unit: UnitRequest;
 }
 
 /** Every view: its title, the text beside its picture, what a request leaves out, and how an
@@ -3013,6 +3121,24 @@ export const VIEWS = {
       "position": "number",
       "kind": "text",
       "methods": "json"
+    }
+  },
+  "unit": {
+    "title": "One unit",
+    "about": "A unit is a channel of a layer; its value for a picture, a, is its mean over places. The histogram is of a over the net's test pictures, with the page's own marked. Beneath: the pictures that excite it most and least and some at random, its mean by class, the kernels by which it reads the channels below and is read above (the batch norm's factor in them), the units that go up and down with it. Its selectivity is (a of the best class - a of the others) / their sum (Morcos et al. 2018). Without it: held at 0, or at its mean over the set, at every place, and the answers counted again.\n\nWhat this cannot tell you: what the unit is for. It may be strong for a class and the answer may not need it (others say the same), or weak and needed. A class is a coarse name: a unit that likes round things is called mixed by it. The net's set holds what it holds; other pictures may set the unit off more.",
+    "defaults": {
+      "net": "shapes-cnn",
+      "layer": "",
+      "unit": null,
+      "picture": "",
+      "n": 200
+    },
+    "fields": {
+      "net": "text",
+      "layer": "text",
+      "unit": "number",
+      "picture": "text",
+      "n": "number"
     }
   }
 } as const;

@@ -1,7 +1,7 @@
 // What feature visualization draws: the climb's curve for the page and for files, pictures as SVG, numbers as CSV.
 
 import { scaleLinear } from "d3-scale";
-import type { Examples, FeatureVisualization } from "../generated/payloads";
+import type { Examples, FeatureVisualization, Unit } from "../generated/payloads";
 import type { Drawing } from "../parts/curves";
 import { csv } from "../parts/export";
 import { three } from "../parts/numbers";
@@ -78,5 +78,50 @@ export function theatreCsv(payload: FeatureVisualization): string {
   for (const [what, examples] of [["best real", payload.best], ["random real", payload.drawn]] as const) {
     examples.names.forEach((name, at) => rows.push([what, name, examples.labels[at]!, "", number(examples.values.data[at]!)]));
   }
+  return csv(rows);
+}
+
+/** The unit's pictures, most, random and least, under its sentence. */
+export function unitSvg(payload: Unit): string {
+  const palette = readPalette();
+  const groups = [[`excite it most, of ${payload.n}`, payload.top], ...(payload.whole ? [["drawn at random", payload.drawn], ["excite it least", payload.bottom]] : [])] as [string, Unit["top"]][];
+  let body = text(20, 56, payload.summary, palette.soft);
+  let y = 80;
+  for (const [title, { examples }] of groups) {
+    body += text(20, y, title, palette.soft) + rowSvg(examples, 20, y + 10, 84, palette.ink);
+    y += 136;
+  }
+  if (payload.whole) {
+    const most = Math.max(1, ...payload.counts.data);
+    const [low, high] = [Math.min(payload.edges.data[0]!, payload.value), Math.max(payload.edges.data.at(-1)!, payload.value)];
+    const x = scaleLinear([low, high], [20, 620]);
+    body += text(20, y, "its values over the set; height: square root of the count; the line: the page's picture", palette.soft);
+    payload.counts.data.forEach((count, at) => {
+      const tall = 90 * Math.sqrt(count / most);
+      body += `<rect x="${x(payload.edges.data[at]!)}" y="${y + 110 - tall}" width="${Math.max(1, x(payload.edges.data[at + 1]!) - x(payload.edges.data[at]!) - 1)}" height="${tall}" fill="${palette.accent}"/>`;
+    });
+    body += `<line x1="${x(payload.value)}" x2="${x(payload.value)}" y1="${y + 12}" y2="${y + 110}" stroke="${palette.wrong}" stroke-width="2"/>`;
+    body += text(20, y + 126, three(low), palette.soft) + text(620, y + 126, three(high), palette.soft, 'text-anchor="end"');
+    y += 140;
+  }
+  return page(880, y + 10, `${payload.net.title}: unit ${payload.unit} of ${payload.layer}`, body, palette);
+}
+
+export function unitCsv(payload: Unit): string {
+  const rows: (string | number)[][] = [["what", "name", "class", "value"], ["this picture", payload.picture.name, "", number(payload.value)]];
+  for (const [what, { examples }] of [["most", payload.top], ["random", payload.drawn], ["least", payload.bottom]] as const) {
+    examples.names.forEach((name, at) => rows.push([what, name, examples.labels[at]!, number(examples.values.data[at]!)]));
+  }
+  payload.net.classes.forEach((name, at) => {
+    if (payload.whole) rows.push(["mean by class", "", name, number(payload.by_class.data[at]!)]);
+  });
+  for (const each of payload.without) {
+    if (each.accuracy !== null) rows.push([`right, held at ${each.how}`, "", "", number(each.accuracy)]);
+    if (payload.whole) payload.net.classes.forEach((name, at) => rows.push([`change of the logit, held at ${each.how}`, "", name, number(each.by_class.data[at]!)]));
+  }
+  for (const [what, kernels] of [["reads", payload.reads], ["writes", payload.writes]] as const) {
+    kernels?.names.forEach((name, at) => rows.push([`${what} (length, or the class's weight)`, name, "", number(kernels.lengths.data[at]!)]));
+  }
+  for (const { unit, correlation } of payload.alike) rows.push(["correlation", `unit ${unit}`, "", number(correlation)]);
   return csv(rows);
 }

@@ -21,6 +21,7 @@ import PathPatching from "./PathPatching.svelte";
 import Prompts from "./Prompts.svelte";
 import TokenAttribution from "./TokenAttribution.svelte";
 import Residual from "./Residual.svelte";
+import Unit from "./Unit.svelte";
 
 // Each component reads its own payload type; a name and its payload always come together.
 
@@ -43,4 +44,5 @@ export const views: Record<string, Component<ViewProps<any>>> = {
   prompts: Prompts,
   residual: Residual,
   token_attribution: TokenAttribution,
+  unit: Unit,
 };

@@ -10,3 +10,8 @@ def record_climb(recorder: Recorder) -> None:
     recorder.left_out.append(
         "Other units, seeds and steps, and other pictures of the page: each is climbed and read anew."
     )
+
+
+def record_unit(recorder: Recorder) -> None:
+    """The card is whole in its payload."""
+    recorder.left_out.append("Other units, and other pictures of the page: each is a reading by the net.")

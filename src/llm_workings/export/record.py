@@ -103,5 +103,6 @@ FOLLOWED: dict[str, Callable[[Recorder], None]] = {
     "residual": of_residual.record,
     "neuron": of_mlp.record_neuron,
     "token_attribution": of_token_attribution.record,
+    "unit": of_features.record_unit,
 }
 """What a reader may open next, by the view that the file shows."""

@@ -28,6 +28,7 @@ from .residual_edit import residual_edit
 from .steering import steering
 from .steering_trials import steering_doses, steering_effect
 from .token_attribution import token_attribution
+from .unit import unit
 
 VIEWS: tuple[View, ...] = (
     ablated_answer,
@@ -60,5 +61,6 @@ VIEWS: tuple[View, ...] = (
     steering_doses,
     steering_effect,
     token_attribution,
+    unit,
 )
 REGISTRY: dict[str, View] = {view.name: view for view in VIEWS}

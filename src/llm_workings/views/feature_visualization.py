@@ -257,7 +257,9 @@ def compare(made: np.ndarray, median: float, best: Examples, real: RealSet) -> s
         median: of the real ones.
     """
     top, most = float(best.values[0]), float(made.max())
-    which = "the best real picture" if real.whole else f"the real picture {best.names[0]!r}"
+    name = best.names[0]
+    at_hand = "the cat" if name == "cat" else "your picture" if name.startswith("own:") else name
+    which = "the best real picture" if real.whole else at_hand
     if top <= 0 < most and median == 0:
         return f"No real picture of {len(real)} excites it; the best made one does, by {most:.3g}."
     if top > 0 and most > 0:
