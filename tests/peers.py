@@ -15,11 +15,13 @@ import torch
 import torch.nn.functional as F
 import transformers  # noqa: TID253  # the peer: these tests are about nothing else
 from torch import Tensor, nn
+from torchvision_here import declare_operators
 
 from llm_workings.models.families import family_of
 from llm_workings.models.sites import Site
 from llm_workings.models.transformer import Transformer
 
+declare_operators()  # transformers imports torchvision
 transformers.logging.set_verbosity_error()
 
 GPT2 = {

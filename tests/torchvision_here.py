@@ -7,6 +7,7 @@ the import fails at two operators that a classifier never calls. Declaring the t
 from __future__ import annotations
 
 from contextlib import suppress
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -15,14 +16,22 @@ _library = torch.library.Library("torchvision", "FRAGMENT")
 
 
 def declare_operators() -> None:
-    """Let torchvision be imported, by a test or by a library that looks for it."""
+    """Let torchvision be imported, by a test or by a library that looks for it, such as transformers.
+
+    Where it imports as it is, nothing is declared: its own library brings the operators.
+    """
+    if find_spec("torchvision") is None:
+        return
+    with suppress(RuntimeError):
+        import torchvision  # noqa: F401
+
+        return
     for declared in (
         "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
         "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     ):
-        with suppress(RuntimeError):  # declared already, by the real library
-            if not hasattr(torch.ops.torchvision, declared.partition("(")[0]):
-                _library.define(declared)
+        with suppress(RuntimeError):  # declared already
+            _library.define(declared)
 
 
 def import_torchvision() -> None:
