@@ -1524,8 +1524,8 @@ export interface Prompts {
 }
 
 export interface PromptsRequest {
-  /** ioi, repeated, facts, greater_than, agreement, pronouns or docstring. */
-  family?: string;
+  /** ioi, repeated, facts, greater_than, agreement, pronouns or docstring. Left out, it is the first of them that the model's vocabulary can write. */
+  family?: string | null;
   /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
   model?: string;
   /** How many pairs to draw. */
@@ -2879,7 +2879,7 @@ export const VIEWS = {
     "title": "Prompt families",
     "about": "Pairs of texts that differ in one thing, drawn by seed for this model's tokenizer: equally many tokens, answers of one token each. Every row opens in patching. Beside each stands what the model makes of it: logit(right) − logit(wrong), after the clean and after the corrupted text.\n\nWhat this cannot tell you: how the model does on other wordings. A family is a few templates, and a model may have the form without the matter; the source says what the family was made for.",
     "defaults": {
-      "family": "ioi",
+      "family": null,
       "model": "smollm2-135m",
       "n": 12,
       "seed": 0,

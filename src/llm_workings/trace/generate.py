@@ -191,14 +191,15 @@ class Stream(Iterator[Guess]):
 
     def _written(self) -> str:
         """The text past the prompt, as the tokenizer joins it: prompt and rest decoded together,
-        because a token's text may depend on the one before it."""
+        because a token's text may depend on the one before it. Rows past the vocabulary have no text."""
         tokenizer = self.model.tokenizer
         before = self.batch.tokens[0].tolist()
-        whole = tokenizer.decode([*before, *(guess.token for guess in self.guesses)], special=False)
+        told = [guess.token for guess in self.guesses if guess.token < tokenizer.vocab_size]
+        whole = tokenizer.decode([*before, *told], special=False)
         prompt = tokenizer.decode(before, special=False)
         if whole.startswith(prompt):
             return whole[len(prompt) :]
-        return tokenizer.decode([guess.token for guess in self.guesses], special=False)
+        return tokenizer.decode(told, special=False)
 
     def _why_ended(self, token: int) -> str:
         if self.stops:

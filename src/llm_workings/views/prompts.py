@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from llm_workings.core.errors import BadInput
 from llm_workings.core.wire import Payload
 from llm_workings.models.catalogue import DEFAULT_MODEL
 
@@ -14,13 +15,18 @@ from .lab import Lab
 from .pairs import check_answers
 from .parts import ModelCard, Token
 
+if TYPE_CHECKING:
+    from llm_workings.data.families import Family, PromptPair
+    from llm_workings.models.tokens import Tokenizer
+
 FamilyName = Annotated[
-    str,
+    str | None,
     Field(
         title="Family",
         min_length=1,
         max_length=60,
-        description="ioi, repeated, facts, greater_than, agreement, pronouns or docstring.",
+        description="ioi, repeated, facts, greater_than, agreement, pronouns or docstring. Left out, it is "
+        "the first of them that the model's vocabulary can write.",
     ),
 ]
 Count = Annotated[int, Field(title="Pairs", ge=1, le=200, description="How many pairs to draw.")]
@@ -117,7 +123,7 @@ class Prompts(Payload):
 @view
 def prompts(
     lab: Lab,
-    family: FamilyName = "ioi",
+    family: FamilyName = None,
     model: ModelName = DEFAULT_MODEL,
     n: Count = 12,
     seed: Seed = 0,
@@ -132,11 +138,10 @@ def prompts(
     What this cannot tell you: how the model does on other wordings. A family is a few templates, and a model
     may have the form without the matter; the source says what the family was made for.
     """
-    from llm_workings.data.families import FAMILIES, check_alignment, family_of
+    from llm_workings.data.families import FAMILIES, check_alignment
 
     loaded = lab.model(model)
-    chosen = family_of(family)
-    drawn = chosen.make(loaded.tokenizer, n, seed, **options)
+    chosen, drawn = _drawn(loaded.tokenizer, family, n, seed, options)
     rows: list[DrawnPair] = []
 
     def table() -> Prompts:
@@ -176,6 +181,22 @@ def prompts(
         )
         lab.progress.publish(table)
     return table()
+
+
+def _drawn(
+    tokenizer: Tokenizer, name: str | None, n: int, seed: int, options: dict[str, str | int]
+) -> tuple[Family, list[PromptPair]]:
+    """Pairs of the family called `name`, or of the first that can be drawn. Raises as the first does."""
+    from llm_workings.data.families import FAMILIES, family_of
+
+    trouble: BadInput | None = None
+    for family in FAMILIES.values() if name is None else [family_of(name)]:
+        try:
+            return family, list(family.make(tokenizer, n, seed, **options))
+        except BadInput as error:
+            trouble = trouble or error
+    assert trouble is not None
+    raise trouble
 
 
 def _difference(model: object, ids: list[int], right: str, wrong: str) -> float | None:
