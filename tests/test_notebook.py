@@ -36,6 +36,22 @@ class Kernel:
     def __init__(self, client: Any, model_id: str, output: Any, state: dict[str, Any]):
         self.client, self.model_id, self.output, self.state = client, model_id, output, state
 
+    def show(self, view: str, request: dict[str, Any], state: dict[str, str]) -> Kernel:
+        """Another cell, that shows a view."""
+        import nbformat
+
+        code = f"""show({view!r}, {TEXT!r}, model="causal", lab=lab, state={state!r}, **{request!r})"""
+        cell = self.client.execute_cell(nbformat.v4.new_code_cell(code), 0, store_history=False)
+        return Kernel.of(self.client, cell)
+
+    @classmethod
+    def of(cls, client: Any, cell: Any) -> Kernel:
+        """The widget that a cell has put out, with its state."""
+        output = next(o for o in cell.outputs if WIDGET in o.get("data", {}))
+        model_id = output["data"][WIDGET]["model_id"]
+        buffers = {b["path"][0]: b["data"] for b in client.widget_buffers[model_id].values()}
+        return cls(client, model_id, output, {**client.widget_state[model_id], **buffers})
+
     def ask(self, content: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         """Send what the page's widget sends, and wait for the kernel's answer."""
         from jupyter_core.utils import run_sync
@@ -60,7 +76,8 @@ import sys
 sys.path.insert(0, {str(TESTS)!r})
 from small_models import small_lab
 from llm_workings.notebook import show
-show("attention", {TEXT!r}, model="causal", lab=small_lab(), state={{"pin": "1.2"}})
+lab = small_lab()
+show("attention", {TEXT!r}, model="causal", lab=lab, state={{"pin": "1.2"}})
 """
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     with pytest.MonkeyPatch.context() as patch:
@@ -68,11 +85,7 @@ show("attention", {TEXT!r}, model="causal", lab=small_lab(), state={{"pin": "1.2
         patch.setenv("IPYTHONDIR", str(folder))
         client = NotebookClient(notebook, timeout=120, kernel_name="python3")
         with client.setup_kernel():
-            cell = client.execute_cell(notebook.cells[0], 0)
-            output = next(o for o in cell.outputs if WIDGET in o.get("data", {}))
-            model_id = output["data"][WIDGET]["model_id"]
-            buffers = {b["path"][0]: b["data"] for b in client.widget_buffers[model_id].values()}
-            yield Kernel(client, model_id, output, {**client.widget_state[model_id], **buffers})
+            yield Kernel.of(client, client.execute_cell(notebook.cells[0], 0))
 
 
 @built
@@ -112,6 +125,40 @@ def test_the_kernel_answers_a_bad_request_with_the_error(kernel: Kernel) -> None
     assert not reply["ok"]
     reply, _ = kernel.ask({"id": "a:5", "view": "logit_lens", "request": {"chosen": None}})
     assert reply == {"id": "a:5", "ok": True}  # and the kernel lives on
+
+
+SECOND = "the cat sat on the dog and the"
+PAIR = {"corrupted": SECOND, "answer": "cat", "wrong": "dog"}
+OWN = {"contrast": "own", "firsts": "the cat ran\nthe dog ran", "seconds": "the cat slept\nthe dog slept"}
+WORKBENCH: dict[str, tuple[dict[str, Any], dict[str, str], str, dict[str, Any]]] = {
+    # view: its request, what is pinned; what a click asks then
+    "patching": (PAIR, {"layer": "1", "position": "5"}, "patched_answer", {**PAIR, "layer": 1, "where": 5}),
+    "path_patching": (PAIR, {}, "path_patching", {**PAIR, "receivers": "q.2.1"}),
+    "ablation": ({}, {"out": "head.1.0"}, "ablated_answer", {"out": ["head.1.0"]}),
+    "residual": ({}, {"stop": "mlp.1"}, "residual_edit", {"stop": "mlp.1", "how": "zero"}),
+    "direct_attribution": ({}, {}, "direct_attribution", {"by": "head"}),
+    "logit_lens": ({}, {}, "logit_lens", {"chosen": "dog"}),
+    "mlp": ({}, {"neuron": "1.3"}, "neuron", {"layer": 1, "neuron": 3}),
+    "steering": ({**OWN, "n": 3}, {}, "steering", {**OWN, "n": 3, "strength": 2.0}),
+}
+
+
+@built
+@pytest.mark.parametrize("view", WORKBENCH)
+def test_the_workbench_opens_in_a_cell_and_its_next_click_is_answered(kernel: Kernel, view: str) -> None:
+    import base64
+
+    request, state, follow, click = WORKBENCH[view]
+    shown = kernel.show(view, request, state)
+    assert shown.state["_view"] == view
+    assert shown.state["_state"].items() >= state.items()
+    payload = unpack(base64.b64decode(shown.state["_payload"]), REGISTRY[view].payload)
+    assert shown.output["data"]["text/plain"] == payload.reading()  # type: ignore[attr-defined]
+    reply, buffers = shown.ask({"id": "a:1", "view": follow, "request": click})
+    assert reply == {"id": "a:1", "ok": True}
+    found = unpack(buffers[0], REGISTRY[follow].payload)
+    wanted = REGISTRY[follow].run(small_lab(), {"prompt": TEXT, "model": "causal", **click})
+    assert found.reading() == wanted.reading()  # type: ignore[attr-defined]
 
 
 # --- marimo --------------------------------------------------------------------------------------
