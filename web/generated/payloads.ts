@@ -439,6 +439,113 @@ export interface AttributionGalleryRequest {
   seed?: number;
 }
 
+/** Whether a map is about the network, and whether what it marks matters to it. */
+export interface AttributionChecks {
+  method: string;
+  layer: string | null;
+  target: number;
+  contrast: number | null;
+  seed: number;
+  /** Down to which layer, from the last, weights are random; the first is "": none is. */
+  randomized: string[];
+  /** `[step]` float32. Rank correlation of the map then with the map of the trained network. */
+  spearman: NdArray<Float32Array>;
+  /** `[step]` float32. The same of the absolute values. */
+  spearman_absolute: NdArray<Float32Array>;
+  /** `[stop, row, column]` float32. The map at each of these, small, each over its own largest absolute value: from -1 to 1. */
+  thumbnails: NdArray<Float32Array>;
+  /** What the curves are of: a probability or a difference of logits. */
+  measure: string;
+  /** `[step]` float32. Of the pixels that are taken, from 0 to 1. */
+  share: NdArray<Float32Array>;
+  /** `[step]` float32. With that share covered by grey, the strongest first. */
+  deletion: NdArray<Float32Array>;
+  /** `[step]` float32. With only that share in sight. */
+  insertion: NdArray<Float32Array>;
+  /** `[step]` float32. In a random order. */
+  deletion_random: NdArray<Float32Array>;
+  /** `[step]` float32. */
+  insertion_random: NdArray<Float32Array>;
+  /** Under deletion, insertion and the two in a random order. */
+  areas: number[];
+  complete: boolean;
+}
+
+export interface AttributionChecksRequest {
+  /** shapes-cnn, efficientnet-lite0 ... */
+  net?: string;
+  /** shapes:12 (a set and a number), cat, own:... (a picture you gave), or a file; empty for the network's own first. */
+  picture?: string;
+  /** The class to explain, by number; empty for the best guess. */
+  target?: number | null;
+  /** A class whose logit is taken away: why the one rather than the other? Empty for none. */
+  contrast?: number | null;
+  /** saliency, Grad-CAM, LRP EpsilonPlus ... */
+  method?: string;
+  /** Where class activation maps are taken; empty for the last that has places. */
+  layer?: string | null;
+  /** Of SmoothGrad's noise and of random weights. */
+  seed?: number;
+}
+
+/** One method over the set, means over the pictures. */
+export interface TableRow {
+  name: string;
+  family: "slope" | "share" | "covering" | "class activation map" | "relevance";
+  /** How often the strongest place lies in the true mask, or next to it. */
+  pointing: number;
+  /** The true mask's share of all that is positive. */
+  mass: number;
+  /** The planted mark's share of all that is positive. */
+  on_mark: number | null;
+  /** How often the strongest place lies in the mark, or next to it. */
+  pointing_mark: number | null;
+  deletion: number;
+  /** Areas under the curves of the class's probability. */
+  insertion: number;
+  random: number;
+  /** Rank correlation of the map with one of random weights, and of their absolute values. */
+  random_absolute: number;
+  /** |sum - what it should be| over that, the median, where a sum is promised. */
+  error: number | null;
+  /** A picture. */
+  seconds: number;
+}
+
+/** Every method over a set of pictures whose truth is known. */
+export interface AttributionTable {
+  net: NetCard;
+  set: string;
+  set_title: string;
+  n: number;
+  seed: number;
+  layer: string | null;
+  /** The true masks' mean share of the picture: the mass that chance gives. */
+  area: number;
+  mark_area: number | null;
+  /** Areas under deletion and insertion in a random order. */
+  by_chance: number[];
+  /** How many of the pictures the network answers rightly. */
+  right: number;
+  rows: TableRow[];
+  waiting: string[];
+}
+
+export interface AttributionTableRequest {
+  /** shapes-cnn, efficientnet-lite0 ... */
+  net?: string;
+  /** One whose true masks are known, such as shapes; empty for the network's own. */
+  pictures?: string;
+  /** How many pictures, from the set's first. */
+  n?: number;
+  /** Which methods; empty for all. */
+  methods?: string[];
+  /** Where class activation maps are taken; empty for the last that has places. */
+  layer?: string | null;
+  /** Of SmoothGrad's noise and of random weights. */
+  seed?: number;
+}
+
 /** A term that is of no layer: an embedding, or a bias at the end. */
 export interface Constant {
   /** `embed`, `pos_embed`, `final_norm.bias`, `unembed.bias` ... */
@@ -2347,6 +2454,8 @@ export interface Answers {
   adversary: Adversary;
   attention: Attention;
   attribution_gallery: AttributionGallery;
+  attribution_checks: AttributionChecks;
+  attribution_table: AttributionTable;
   direct_attribution: DirectAttribution;
   feature_visualization: FeatureVisualization;
   head: Head;
@@ -2382,6 +2491,8 @@ export interface Requests {
   adversary: AdversaryRequest;
   attention: AttentionRequest;
   attribution_gallery: AttributionGalleryRequest;
+  attribution_checks: AttributionChecksRequest;
+  attribution_table: AttributionTableRequest;
   direct_attribution: DirectAttributionRequest;
   feature_visualization: FeatureVisualizationRequest;
   head: HeadRequest;
@@ -2528,6 +2639,48 @@ export const VIEWS = {
       "picture": "text",
       "target": "number",
       "contrast": "number",
+      "methods": "json",
+      "layer": "text",
+      "seed": "number"
+    }
+  },
+  "attribution_checks": {
+    "title": "A map, checked",
+    "about": "Is the map about what the network has learned? Its weights are randomized layer by layer, from the last down (Adebayo et al. 2018): a map that stays as it was is about the picture alone. Does what it marks matter? Pixels are covered, the strongest first, and the answer should fall at once (deletion); or they alone are shown, and it should rise at once (insertion; Petsiuk et al. 2018), faster than in a random order.\n\nWhat this cannot tell you: that a map which passes is right. A half-covered picture is like none the network was trained on, and its answer there may mean little; the curves compare orders on one network and one cover, nothing else. One draw of random weights is one draw.",
+    "defaults": {
+      "net": "shapes-cnn",
+      "picture": "",
+      "target": null,
+      "contrast": null,
+      "method": "saliency",
+      "layer": null,
+      "seed": 0
+    },
+    "fields": {
+      "net": "text",
+      "picture": "text",
+      "target": "number",
+      "contrast": "number",
+      "method": "text",
+      "layer": "text",
+      "seed": "number"
+    }
+  },
+  "attribution_table": {
+    "title": "Which method is right",
+    "about": "All methods on drawn pictures, whose figure is known pixel by pixel; the logit of the true class is explained. Pointing: how often the strongest place lies on the figure or next to it (Zhang et al. 2018). Mass: the figure's share of all that is positive (Arras et al. 2022). Deletion and insertion: areas under the class's probability as the strongest pixels are covered, or alone are shown (Petsiuk et al. 2018). Random weights: the rank correlation of the map with that of a network which has learned nothing (Adebayo et al. 2018), and of the values' sizes. A network that was trained with a mark in the picture goes by the mark; there a method that is right points at the mark and not at the figure.\n\nWhat this cannot tell you: which method is right on other networks or photographs. That the figure is what the network uses is itself a supposition; an outline or the ground beside it may be enough for it. Each measure can be had cheaply: a blob on the figure points well, edges have mass there.",
+    "defaults": {
+      "net": "shapes-cnn",
+      "pictures": "",
+      "n": 40,
+      "methods": [],
+      "layer": null,
+      "seed": 0
+    },
+    "fields": {
+      "net": "text",
+      "pictures": "text",
+      "n": "number",
       "methods": "json",
       "layer": "text",
       "seed": "number"

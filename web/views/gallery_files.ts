@@ -1,7 +1,8 @@
-// The gallery as SVG and as CSV.
+// The gallery and the table of methods as SVG and as CSV.
 
-import type { AttributionGallery, Tile } from "../generated/payloads";
+import type { AttributionGallery, AttributionTable, TableRow, Tile } from "../generated/payloads";
 import { csv } from "../parts/export";
+import type { Column } from "../parts/gallery/columns";
 import { painted, type Look } from "../parts/gallery/maps";
 import { three } from "../parts/numbers";
 import { readPalette } from "../parts/palette.svelte";
@@ -44,4 +45,31 @@ export function galleryCsv(tiles: Tile[], pinned: Tile | null): string {
       tile.name, tile.layer ?? "", number(tile.total), known(tile.expected), number(tile.most), known(tile.mass), known(tile.hit), known(tile.on_mark), tile.notes.join(" "),
     ]),
   ]);
+}
+
+export function tableSvg(payload: AttributionTable, rows: TableRow[], columns: Column[], say: (column: Column, value: number | null) => string): string {
+  const palette = readPalette();
+  const [name, wide, high] = [220, 104, 26];
+  let body = text(20, 66, "method", palette.soft);
+  columns.forEach((column, i) => {
+    const words = column.title.split(" ");
+    const first = words.slice(0, Math.ceil(words.length / 2)).join(" ");
+    body += text(name + i * wide, 52, first, palette.soft) + text(name + i * wide, 66, words.slice(Math.ceil(words.length / 2)).join(" "), palette.soft);
+  });
+  rows.forEach((row, at) => {
+    const y = 76 + at * high;
+    body += text(20, y + 14, row.name, palette.ink);
+    columns.forEach((column, i) => {
+      const value = row[column.key];
+      body += text(name + i * wide, y + 12, say(column, value), palette.ink);
+      if (value === null || column.most === null) return;
+      body += `<rect x="${name + i * wide}" y="${y + 16}" width="80" height="4" fill="${palette.line}"/>`;
+      body += `<rect x="${name + i * wide}" y="${y + 16}" width="${80 * Math.min(1, Math.abs(value) / column.most)}" height="4" fill="${value < 0 ? palette.negative : palette.positive}"/>`;
+    });
+  });
+  return page(name + columns.length * wide, 96 + rows.length * high, `${payload.net.title}: methods on ${payload.n} pictures of ${payload.set_title}`, body, palette);
+}
+
+export function tableCsv(rows: TableRow[], columns: Column[]): string {
+  return csv([["method", ...columns.map(({ key }) => key)], ...rows.map((row) => [row.name, ...columns.map(({ key }) => (row[key] === null ? "" : number(row[key]!)))])]);
 }

@@ -6,6 +6,7 @@ import Ablation from "./Ablation.svelte";
 import Adversary from "./Adversary.svelte";
 import Attention from "./Attention.svelte";
 import AttributionGallery from "./AttributionGallery.svelte";
+import AttributionTable from "./AttributionTable.svelte";
 import DirectAttribution from "./DirectAttribution.svelte";
 import FeatureVisualization from "./FeatureVisualization.svelte";
 import Head from "./Head.svelte";
@@ -30,6 +31,7 @@ export const views: Record<string, Component<ViewProps<any>>> = {
   adversary: Adversary,
   attention: Attention,
   attribution_gallery: AttributionGallery,
+  attribution_table: AttributionTable,
   direct_attribution: DirectAttribution,
   feature_visualization: FeatureVisualization,
   head: Head,

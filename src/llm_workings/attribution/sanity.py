@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +86,7 @@ def randomization(
     method: Method,
     *,
     seed: int = 0,
+    measured: int | None = None,
     progress: Progress = SILENT,
 ) -> list[Randomized]:
     """The picture while the network's layers are randomized one after the other, from the last to the first.
@@ -93,7 +95,25 @@ def randomization(
     what the network has learned. A layer's new weights are drawn from a normal distribution of its old
     ones' mean and standard deviation, so activations keep their size; a batch norm's running statistics
     stay. The network itself is left alone: a copy is changed.
+
+    Args:
+        measured: after how many of the layers the picture is taken again, evenly spread, the last among
+            them; by default after each.
     """
+    return list(cascade(module, x, target, method, seed=seed, measured=measured, progress=progress))
+
+
+def cascade(
+    module: nn.Module,
+    x: Tensor,
+    target: AnyTarget,
+    method: Method,
+    *,
+    seed: int = 0,
+    measured: int | None = None,
+    progress: Progress = SILENT,
+) -> Iterator[Randomized]:
+    """`randomization`, one measurement after the other."""
     x, target = check_input(module, x), as_target(target)
     changed = copy.deepcopy(module)
     layers = [
@@ -104,18 +124,21 @@ def randomization(
     if not layers:
         raise BadInput("The network has no weights to randomize.")
     draw = torch.Generator().manual_seed(seed)
+    stops = len(layers) if measured is None else max(1, min(measured, len(layers)))
+    wanted = {round(len(layers) * (stop + 1) / stops) for stop in range(stops)}
     before = method(module, x, target)
-    found = [Randomized("", likeness(before.values, before.values), before)]
-    for at, name in enumerate(reversed(layers)):
-        progress.report("randomizing layers", at, len(layers))
+    yield Randomized("", likeness(before.values, before.values), before)
+    for count, name in enumerate(reversed(layers), 1):
         with torch.no_grad():
             for weight in changed.get_submodule(name).parameters(recurse=False):
                 noise = torch.randn(weight.shape, generator=draw).to(weight)
                 spread = weight.std() if weight.numel() > 1 else weight.abs().mean()
                 weight.copy_(weight.mean() + spread * noise)
+        if count not in wanted:
+            continue
+        progress.report("randomizing layers", count - 1, len(layers))
         after = method(changed, x, target)
-        found.append(Randomized(name, likeness(before.values, after.values), after))
-    return found
+        yield Randomized(name, likeness(before.values, after.values), after)
 
 
 # --- deletion and insertion ------------------------------------------------------------------

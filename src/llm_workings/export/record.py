@@ -19,6 +19,7 @@ from llm_workings.views.network_parts import Recording
 from . import (
     of_ablation,
     of_attention,
+    of_attribution_gallery,
     of_direct_attribution,
     of_features,
     of_logit_lens,
@@ -91,6 +92,7 @@ def _network(recorder: Recorder) -> None:
 FOLLOWED: dict[str, Callable[[Recorder], None]] = {
     "ablation": of_ablation.record,
     "attention": of_attention.record,
+    "attribution_gallery": of_attribution_gallery.record,
     "direct_attribution": of_direct_attribution.record,
     "feature_visualization": of_features.record_climb,
     "head": of_attention.record_head,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from .ablation import ablated_answer, ablation
 from .adversary import adversary
 from .attention import attention
+from .attribution_checks import attribution_checks
 from .attribution_gallery import attribution_gallery
+from .attribution_table import attribution_table
 from .contract import View
 from .direct_attribution import direct_attribution
 from .erased import erased
@@ -36,6 +38,8 @@ VIEWS: tuple[View, ...] = (
     adversary,
     attention,
     attribution_gallery,
+    attribution_checks,
+    attribution_table,
     direct_attribution,
     feature_visualization,
     head,

@@ -205,7 +205,7 @@ def named(methods: Sequence[str]) -> list[str]:
 def method_of(posed: Posed, name: str, layer: str | None, seed: int, progress: Progress) -> Method:
     """A method, ready to be called as `method(module, x, target)`; it reports to `progress`.
 
-    Raises `BadInput` for a class activation map of a net without places.
+    Class activation maps need a `layer`: of a net without places, ask for none.
     """
     from llm_workings.attribution.gallery import gallery
     from llm_workings.attribution.gradients import saliency
@@ -219,9 +219,9 @@ def method_of(posed: Posed, name: str, layer: str | None, seed: int, progress: P
     low = ((0 - model.mean) / model.std).min()
     high = ((1 - model.mean) / model.std).max()
     asked = KINDS[name].of_gallery or name
-    method = gallery(model.module, posed.x, layer=layer, bounds=(float(low), float(high)), only=[asked])[
-        asked
-    ]
+    method = gallery(
+        model.module, posed.x, layer=layer or "", bounds=(float(low), float(high)), only=[asked]
+    )[asked]
     takes = inspect.signature(method).parameters
     more: dict[str, Any] = {"progress": Progress(report)} if "progress" in takes else {}
     if name == "SmoothGrad":
