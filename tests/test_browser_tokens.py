@@ -32,10 +32,16 @@ def found() -> TokenAttribution:
     return payload
 
 
+def whole(page: Page) -> None:
+    """Until every method has run: the lines fill one after the other."""
+    expect(page.locator("[data-cell]").first).to_be_visible(timeout=30_000)
+    expect(page.locator(".waiting")).to_have_count(0, timeout=30_000)
+
+
 def open_page(visits: Visits, **state: str) -> Page:
     page = visits.open("/token-attribution", prompt=TEXT, answer="x", wrong="q", **state)
     expect(page.get_by_text("of the six other methods")).to_be_visible(timeout=30_000)
-    expect(page.locator(".waiting")).to_have_count(0, timeout=30_000)
+    whole(page)
     return page
 
 
@@ -96,6 +102,7 @@ def test_lines_are_drawn_read_pinned_and_come_back(visits: Visits, found: TokenA
     cell(page, "attn_lrp", 4).click()
     assert state_of(page)["token"] == "4"
     page.reload()
+    whole(page)
     expect(inspector_of(page).get_by_role("heading", name="Pinned: token 4")).to_be_visible()
     assert bars_of(page) == shown
     page.keyboard.press("Escape")
