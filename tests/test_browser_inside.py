@@ -7,8 +7,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from browser_lab import PHONE, WIDE, Visits
+from browser_lab import PHONE, WIDE, Visits, colours
 from playwright.sync_api import Page, expect
+
+from llm_workings.data.pictures import CLASSES, make_pictures
 
 pytestmark = pytest.mark.browser
 
@@ -108,3 +110,75 @@ def test_misled_seen_from_inside(visits: Visits, tmp_path: Path) -> None:
     page.keyboard.press("ArrowRight")
     expect(page.get_by_text("No pixel truly moves by more than 6.5 of 255.")).to_be_visible(timeout=60_000)
     assert state_of(page)["epsilon"] == "6.5"
+
+
+def test_layers_over_a_set(visits: Visits, tmp_path: Path) -> None:
+    page = visits.open("/activation-map", n="48")
+    expect(page.get_by_text("Shuffled labels reach")).to_be_visible(timeout=90_000)
+    through = page.get_by_role("group", name="Through the layers").get_by_role("button")
+    expect(through).to_have_count(8)
+    assert colours(through.nth(7)) > 20
+    page.get_by_role("button", name="blocks.7").click()
+    assert state_of(page)["layer"] == "blocks.7"
+    plane = page.get_by_role("application", name="48 pictures in the plane of blocks.7")
+    assert colours(plane) > 20
+
+    # By key from picture to picture; Enter keeps one beside the map.
+    plane.focus()
+    for key in ("End", "Enter"):
+        page.keyboard.press(key)
+    at = state_of(page)["at"]
+    label = make_pictures("shapes", 48).labels[int(at)]
+    assert CLASSES[label] == "crescent"  # the last class
+    inspector = page.get_by_role("complementary", name="Inspector")
+    expect(inspector.get_by_role("heading", name=f"shapes:{at}, pinned")).to_be_visible()
+    expect(inspector.get_by_text("crescent, answered")).to_be_visible()
+    page.reload()
+    expect(inspector.get_by_role("heading", name=f"shapes:{at}, pinned")).to_be_visible()
+    alike = page.get_by_role("application", name="Its own layers")
+    alike.focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_text("blocks.1 and blocks.0: ").first).to_be_visible()
+    judged(page)
+    disk = saved(page, visits, tmp_path, "activation_map.html", "layer,picture,class,answer,cluster,x,y")
+    expect(disk.get_by_role("application", name="48 pictures in the plane of blocks.7")).to_be_visible()
+    plane.focus()
+    page.keyboard.press("Escape")
+    expect(inspector.get_by_text("No picture pinned")).to_be_visible()
+    page.get_by_role("checkbox", name="Table").check()
+    expect(page.get_by_role("region", name="8 layers").get_by_role("row")).to_have_count(9)
+    judged(page)
+
+
+def test_units_by_pictures(visits: Visits, tmp_path: Path) -> None:
+    page = visits.open("/activation-heatmap", n="48", layer="blocks.7")
+    grid = page.get_by_role("application", name="48 units of blocks.7 by 48 pictures")
+    expect(grid).to_be_visible(timeout=60_000)
+    assert colours(grid) > 100
+    grid.hover(position={"x": 52 + 5, "y": 26 + 5})
+    inspector = page.get_by_role("complementary", name="Inspector")
+    expect(inspector.get_by_role("img", name="The picture shapes:")).to_be_visible()
+    grid.focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    unit, at = state_of(page)["unit"], state_of(page)["at"]
+    expect(inspector.get_by_role("heading", name=f"Unit {unit} of blocks.7, pinned")).to_be_visible()
+    page.reload()
+    expect(inspector.get_by_role("heading", name=f"Unit {unit} for shapes:{at}")).to_be_visible()
+    page.mouse.move(0, 0)
+    judged(page)
+    disk = saved(page, visits, tmp_path, "activation_heatmap.html", "unit,flags,shapes:")
+    shown = disk.get_by_role("complementary", name="Inspector")
+    expect(shown.get_by_role("heading", name=f"Unit {unit} of blocks.7, pinned")).to_be_visible()
+
+    page.get_by_label("Order").select_option("cluster")
+    expect(page.get_by_label("Order")).to_have_value("cluster")
+    assert state_of(page)["order"] == "cluster"
+    page.get_by_role("checkbox", name="each unit by its own largest").check()
+    expect(page.get_by_text("share of its largest")).to_be_visible()
+    grid.focus()
+    page.keyboard.press("Escape")
+    expect(inspector.get_by_text("No unit pinned")).to_be_visible()
+    page.get_by_role("checkbox", name="Table").check()
+    expect(page.get_by_role("region", name="48 units").get_by_role("row")).to_have_count(49)
+    judged(page)

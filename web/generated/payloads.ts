@@ -190,6 +190,126 @@ export interface NetCard {
   origin: string;
 }
 
+/** What is said of one row. */
+export interface HeatmapUnit {
+  unit: number;
+  /** The class of the highest mean. */
+  favourite: number | null;
+  /** (its mean for that class - for the others) / their sum (Morcos et al. 2018). */
+  selectivity: number | null;
+  /** The share of pictures above 0. */
+  firing: number;
+  largest: number;
+  /** dead, doubled, mixed: each with its number. */
+  flags: string[];
+}
+
+/** Every unit of a layer for every picture. */
+export interface ActivationHeatmap {
+  net: NetCard;
+  set: string;
+  n: number;
+  layer: string;
+  layers: string[];
+  order: "class" | "cluster" | "none";
+  /** `[unit, picture]` float32. Each channel's mean over its places, by the numbers of units and pictures. */
+  values: NdArray<Float32Array>;
+  /** By their number. */
+  units: HeatmapUnit[];
+  /** `[row]` uint16. Which unit each row shows. */
+  unit_order: NdArray<Uint16Array>;
+  /** `[column]` uint16. */
+  picture_order: NdArray<Uint16Array>;
+  /** `[picture]` uint8. */
+  labels: NdArray<Uint8Array>;
+  /** `[picture]` uint8. */
+  answers: NdArray<Uint8Array>;
+  /** `[picture, row, column, channel]` uint8. */
+  thumbnails: NdArray<Uint8Array>;
+}
+
+export interface ActivationHeatmapRequest {
+  /** shapes-cnn, efficientnet-lite0 ... */
+  net?: string;
+  /** blocks.5, say; empty for the last but one. */
+  layer?: string;
+  /** How many pictures of the network's set to look at. */
+  n?: number;
+  /** By class, by what goes together (both ways), or as they are numbered. */
+  order?: "class" | "cluster" | "none";
+}
+
+/** Whether a wrong answer can be told from inside, on pictures with noise. */
+export interface Foretold {
+  /** Standard deviation of what was added, of a pixel's range of 1. */
+  noise: number;
+  wrong: number;
+  n: number;
+  /** `[layer]` float32. Area under the ROC curve of a linear probe, on pictures it has not seen: 0.5 is chance. */
+  by_layer: NdArray<Float32Array>;
+  /** `[layer]` float32. Of a probe that learned shuffled labels. */
+  shuffled: NdArray<Float32Array>;
+  /** Of the answer's own doubt: the baseline. */
+  doubt: number;
+}
+
+/** The pictures of a set in the plane of each layer, and what is measured of whole layers. */
+export interface ActivationMap {
+  net: NetCard;
+  set: string;
+  n: number;
+  drawing: "pca" | "umap";
+  seed: number;
+  /** `[picture]` uint8. */
+  labels: NdArray<Uint8Array>;
+  /** `[picture]` uint8. */
+  answers: NdArray<Uint8Array>;
+  /** `[picture, row, column, channel]` uint8. */
+  thumbnails: NdArray<Uint8Array>;
+  layers: string[];
+  /** How many of the layers are drawn; the rest is NaN. */
+  done: number;
+  /** `[layer, picture, axis]` float32. */
+  flat: NdArray<Float32Array>;
+  /** `[layer, axis]` float32. Of the variance, by each of the two directions; NaN for a drawing that is not linear. */
+  shares: NdArray<Float32Array>;
+  /** `[layer, picture]` uint8. By k-means, with as many clusters as there are classes. */
+  clusters: NdArray<Uint8Array>;
+  /** `[layer]` float32. Of clusters with classes, the adjusted Rand index: 1 the same, 0 as by chance. */
+  agreement: NdArray<Float32Array>;
+  /** `[layer]` float32. */
+  silhouette: NdArray<Float32Array>;
+  /** `[layer]` float32. Accuracy of a linear probe on pictures held back. */
+  separability: NdArray<Float32Array>;
+  /** What naming the most common class would have. */
+  majority: number;
+  /** `[layer, layer]` float32. Linear CKA, unbiased. */
+  alike: NdArray<Float32Array>;
+  /** The network whose layers are compared with; empty where there is none. */
+  other: string;
+  other_title: string;
+  other_layers: string[];
+  /** `[layer, other]` float32. */
+  across: NdArray<Float32Array>;
+  foretold: Foretold | null;
+  /** Why it could not be asked. */
+  not_foretold: string;
+  complete: boolean;
+}
+
+export interface ActivationMapRequest {
+  /** shapes-cnn, efficientnet-lite0 ... */
+  net?: string;
+  /** How many pictures of the network's set to look at. */
+  n?: number;
+  /** pca, or umap where umap-learn is installed. */
+  drawing?: "pca" | "umap";
+  /** Whose layers to compare with; empty: one like it where there is one. */
+  other?: string;
+  /** Of whatever is drawn at random. */
+  seed?: number;
+}
+
 /** A picture as the network is given it: its size, its channels (grey is shown as three). */
 export interface Picture {
   name: string;
@@ -2451,6 +2571,8 @@ export interface Predictions {
 export interface Answers {
   ablated_answer: AblatedAnswer;
   ablation: Ablation;
+  activation_heatmap: ActivationHeatmap;
+  activation_map: ActivationMap;
   adversary: Adversary;
   attention: Attention;
   attribution_gallery: AttributionGallery;
@@ -2488,6 +2610,8 @@ export interface Answers {
 export interface Requests {
   ablated_answer: AblatedAnswerRequest;
   ablation: AblationRequest;
+  activation_heatmap: ActivationHeatmapRequest;
+  activation_map: ActivationMapRequest;
   adversary: AdversaryRequest;
   attention: AttentionRequest;
   attribution_gallery: AttributionGalleryRequest;
@@ -2580,6 +2704,40 @@ export const VIEWS = {
       "layer": "number",
       "source": "text",
       "texts": "json",
+      "seed": "number"
+    }
+  },
+  "activation_heatmap": {
+    "title": "Units by pictures",
+    "about": "A row is a unit of the layer, a column a picture, a cell the unit's mean over its places. By class, pictures stand with their class and units with the class they answer to most; by cluster, rows and columns that go up and down together stand together (average linkage of 1 − correlation, leaves ordered so that neighbours are alike).\n\nFlags, each with its number. Dead: the same for every picture. Doubled: another unit goes with it, at a correlation of at least 0.95. Mixed: what excites it most is of at least two classes, in effect (exp of the entropy of the classes of the top twentieth).\n\nWhat this cannot tell you: what a unit looks for. A class is a coarse test: a unit for round things is mixed by it and knows one thing. The mean over places cannot tell a strong answer in one place from a weak one everywhere, and a unit that is dead here may wake for other pictures.",
+    "defaults": {
+      "net": "shapes-cnn",
+      "layer": "",
+      "n": 120,
+      "order": "class"
+    },
+    "fields": {
+      "net": "text",
+      "layer": "text",
+      "n": "number",
+      "order": "text"
+    }
+  },
+  "activation_map": {
+    "title": "Layers, over a set of pictures",
+    "about": "Each point is a picture, where its units put it: each channel's mean over its places, standardized, drawn along the two directions in which the pictures differ most (PCA), or by UMAP, which puts neighbours near each other and says nothing by what is far.\n\nSilhouette: (b − a) / max(a, b), a being the mean distance to its own class, b to the nearest other. Clusters agree: k-means against the classes, adjusted Rand index. Linear probe: accuracy on pictures held back. CKA (Kornblith et al. 2019), unbiased: 1 for layers that are the same up to a rotation.\n\nWill it be wrong? On pictures with noise, a probe of each layer is asked; the baseline is the answer's own doubt, 1 less its largest probability (Hendrycks and Gimpel 2017), and a probe of shuffled labels shows chance.\n\nWhat this cannot tell you: what the network uses. That a class can be read from a layer does not mean that the next one reads it. The plane shows two directions of many: what overlaps in it may stand apart. The mean over places hides where a unit answers.",
+    "defaults": {
+      "net": "shapes-cnn",
+      "n": 200,
+      "drawing": "pca",
+      "other": "",
+      "seed": 0
+    },
+    "fields": {
+      "net": "text",
+      "n": "number",
+      "drawing": "text",
+      "other": "text",
       "seed": "number"
     }
   },

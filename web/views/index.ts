@@ -3,6 +3,8 @@
 import type { Component } from "svelte";
 import type { ViewProps } from "../hosts/contract";
 import Ablation from "./Ablation.svelte";
+import ActivationHeatmap from "./ActivationHeatmap.svelte";
+import ActivationMap from "./ActivationMap.svelte";
 import Adversary from "./Adversary.svelte";
 import Attention from "./Attention.svelte";
 import AttributionGallery from "./AttributionGallery.svelte";
@@ -28,6 +30,7 @@ import Unit from "./Unit.svelte";
 
 export const views: Record<string, Component<ViewProps<any>>> = {
   ablation: Ablation,
+  activation_heatmap: ActivationHeatmap, activation_map: ActivationMap,
   adversary: Adversary,
   attention: Attention,
   attribution_gallery: AttributionGallery,

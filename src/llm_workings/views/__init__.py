@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from .ablation import ablated_answer, ablation
+from .activation_heatmap import activation_heatmap
+from .activation_map import activation_map
 from .adversary import adversary
 from .attention import attention
 from .attribution_checks import attribution_checks
@@ -35,6 +37,8 @@ from .unit import unit
 VIEWS: tuple[View, ...] = (
     ablated_answer,
     ablation,
+    activation_heatmap,
+    activation_map,
     adversary,
     attention,
     attribution_gallery,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from llm_workings.core.errors import NotSupported
+from llm_workings.core.wire import Tensor
 from llm_workings.data.pictures import make_pictures
 from llm_workings.models.vision_nets import VISION_NETS
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from llm_workings.models.vision_wrap import VisionModel
 
 REFERENCE = 200  # pictures that "known" means
+SIDE = 32  # of a thumbnail, at most
 MOST_STAGES = 20  # layers that a chart shows side by side
 
 PictureCount = Annotated[
@@ -104,3 +106,19 @@ def reference_of(lab: Lab, net: str) -> Over:
         return Over(collect(model, known, layers=stages(model), progress=lab.progress), known)
 
     return lab.found(net, "reference", run)
+
+
+Thumbnails = Annotated[np.ndarray, Tensor("uint8", "picture row column channel")]
+
+
+def thumbnails(images: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """`[n, row, column, 3]` of `[n, channel, h, w]` from 0 to 1: means over squares, 32 a side at most."""
+    n, channels, high, wide = images.shape
+    times = max(1, -(-max(high, wide) // SIDE))
+    rows, columns = high // times, wide // times
+    squares = images[:, :, : rows * times, : columns * times].reshape(
+        n, channels, rows, times, columns, times
+    )
+    small = squares.mean((3, 5)).transpose(0, 2, 3, 1)
+    small = np.repeat(small, 3, axis=3) if channels == 1 else small
+    return np.asarray((small * 255).round(), np.uint8)

@@ -37,3 +37,10 @@ export function url(pixels: Uint8ClampedArray, rows: number, columns: number): s
   paint(canvas, pixels, rows, columns);
   return canvas.toDataURL();
 }
+
+/** One of `[picture, row, column, channel]`. */
+export function thumbnail({ data, shape }: NdArray<Uint8Array>, at: number): Uint8ClampedArray {
+  const [, rows, columns] = shape as [number, number, number, number];
+  const size = rows * columns * 3;
+  return opaque({ data: data.subarray(at * size, (at + 1) * size), shape: [rows, columns, 3] });
+}
