@@ -12,6 +12,7 @@ found (`leace`) says whether the model uses it.
 from .activations import Activations, collect
 from .labelled import read_labelled
 from .leace import Eraser, effect_of_erasure, leace
+from .positions import ByWord, at_word, probe_words
 from .probes import fit_linear, fit_mlp, fit_ridge
 from .report import ProbeReport, probe, probe_all
 from .scores import Split, split_sentences
@@ -20,10 +21,12 @@ from .templates import template
 
 __all__ = [
     "Activations",
+    "ByWord",
     "Eraser",
     "ProbeReport",
     "Split",
     "Task",
+    "at_word",
     "collect",
     "effect_of_erasure",
     "fit_linear",
@@ -33,6 +36,7 @@ __all__ = [
     "leace",
     "probe",
     "probe_all",
+    "probe_words",
     "read_labelled",
     "split_sentences",
     "template",

@@ -63,7 +63,9 @@ class Basis:
     @cached_property
     def vectors(self) -> Tensor:
         """Eigenvectors in columns, `[d, min(n, d)]`: along the others no training vector goes."""
-        return torch.linalg.eigh(self.plain.mT @ self.plain)[1][:, -len(self.plain) :]
+        if len(self.plain) < self.plain.shape[1]:  # the same by a far smaller problem
+            return torch.linalg.svd(self.plain, full_matrices=False)[2].mT
+        return torch.linalg.eigh(self.plain.mT @ self.plain)[1]
 
     @cached_property
     def turned(self) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from llm_workings.trace.model import LanguageModel
     from llm_workings.trace.plan import Names
 
+One = TypeVar("One")
 Watch = Callable[["ProbeReport"], None]
 Result = tuple[Layer, LinearProbe | RidgeProbe, np.ndarray]
 STRENGTHS = {"classes": (1.0, 10.0, 30.0, 100.0, 300.0, 3000.0), "values": (10.0, 100.0, 1000.0, 10000.0)}
@@ -249,7 +250,7 @@ def probe_all(
     if not tasks:
         raise BadInput("There is no task to probe.")
     tasks, split = _divided(tasks, test, seed)
-    split = _sampled(tasks, split, limit, seed)
+    split = sampled(tasks, split, limit, seed)
     chosen = np.concatenate((split.train, split.test))
     tasks = [one.take(chosen) for one in tasks]
     n_train = len(split.train)
@@ -286,7 +287,7 @@ def _report(
     has = rows >= 0
     train = np.flatnonzero(has & (task.sentence < n_train))
     test = np.flatnonzero(has & (task.sentence >= n_train))
-    _check_sides(task, train, test)
+    check_sides(task, train, test)
     study = Study(task, train, test, setting)
     majority, known = study.baselines()
     forms = task.forms
@@ -329,30 +330,37 @@ def _report(
 def _each_site(
     study: Study, found: Activations, train: np.ndarray, test: np.ndarray, name: str, progress: Progress
 ) -> Generator[Result, None, None]:
-    """What comes out at each site; several are worked on at once, each by one thread.
-
-    The matrices are small: threads that share one spend their time waiting for each other.
-    """
-    total, workers = len(found.sites), torch.get_num_threads()
+    """What comes out at each site."""
 
     def at(number: int) -> Result:
         values = found.values
         return study.layer(found.sites[number], values[train, number], values[test, number])
 
+    return in_threads(at, len(found.sites), f"probing {name}", progress)
+
+
+def in_threads(
+    work: Callable[[int], One], total: int, what: str, progress: Progress
+) -> Generator[One, None, None]:
+    """`work(0)` to `work(total - 1)` in their order; several are worked on at once, each by one thread.
+
+    The matrices are small: threads that share one spend their time waiting for each other.
+    """
+    workers = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(workers) as pool:
-            futures = [pool.submit(at, number) for number in range(total)]
+            futures = [pool.submit(work, number) for number in range(total)]
             try:
                 for number, future in enumerate(futures):
-                    progress.report(f"probing {name}", number, total)
+                    progress.report(what, number, total)
                     yield future.result()
             except BaseException:  # stopped, or one has failed: begin no other
                 pool.shutdown(cancel_futures=True)
                 raise
     finally:
         torch.set_num_threads(workers)
-    progress.report(f"probing {name}", total, total)
+    progress.report(what, total, total)
 
 
 # --- which sentences -----------------------------------------------------------------------------
@@ -381,7 +389,7 @@ def _divided(tasks: list[Task], test: Any, seed: int) -> tuple[list[Task], Split
     return tasks, split_sentences(first.keys, float(test), seed)
 
 
-def _sampled(tasks: list[Task], split: Split, limit: int | None, seed: int) -> Split:
+def sampled(tasks: list[Task], split: Split, limit: int | None, seed: int) -> Split:
     """A random order of the sentences of each side, so many that their words stay within the limit."""
     counts = np.zeros(len(tasks[0].passages), np.int64)
     for sentence, words in enumerate(_words(tasks)):
@@ -416,7 +424,8 @@ def rows_of(task: Task, found: Activations) -> np.ndarray:
     return np.where(have[at] == want, at, -1)
 
 
-def _check_sides(task: Task, train: np.ndarray, test: np.ndarray) -> None:
+def check_sides(task: Task, train: np.ndarray, test: np.ndarray) -> None:
+    """Raises `BadInput` for a side without items, or a training of a single label."""
     for name, side in (("learn from", train), ("test on", test)):
         if not len(side):
             raise BadInput(
