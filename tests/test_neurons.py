@@ -9,14 +9,17 @@ import pytest
 import torch
 from small_models import COMMON, causal, masked
 
+import llm_workings
 from llm_workings.core.errors import BadInput, Cancelled, NotSupported, UnknownName
 from llm_workings.core.progress import Progress
+from llm_workings.models.catalogue import WHEELS
 from llm_workings.neurons import Corpus, LayerReading, built_in, corpus, kept, read_layer, scan_layer, stored
 from llm_workings.neurons import scan as scan_module
 from llm_workings.neurons.running import BINS, Histograms
 from llm_workings.neurons.scan import FEWEST
 from llm_workings.trace.model import LanguageModel
 
+SHAKESPEARE = Path(__file__).parent.parent.parent / "shared" / "data" / "tinyshakespeare.txt"
 LAYER = 1
 FIRES, TWICE, DEAD, AT = 3, 8, 12, "dog"
 
@@ -283,3 +286,24 @@ def test_a_model_of_attention_only_has_none() -> None:
 
     with pytest.raises(NotSupported, match="attention only"):
         scan_layer(tiny("attention_only"), Corpus.of_text("a b c"), 0)
+
+
+@pytest.mark.real
+def test_a_layer_of_smollm2_over_a_little_shakespeare() -> None:
+    if not SHAKESPEARE.is_file():
+        pytest.skip(f"tinyshakespeare is not at {SHAKESPEARE}")
+    if not WHEELS["smollm2-135m"].wheel.is_here():
+        pytest.skip("smollm2-135m is not in the cache: fetch it with `llm-workings fetch smollm2-135m`")
+    smollm = llm_workings.load("smollm2-135m", device="cpu")
+    play = Corpus.of_file(SHAKESPEARE)
+    reading = read_layer(smollm, play, 2, tokens=512, cache=False)
+    scan = reading.scan
+    assert 400 < scan.tokens <= 512
+    assert len(scan.begins) >= 4  # passages of 128 tokens, spread over the whole play
+    assert scan.mean.shape == (1536,)
+    for neuron in (0, 777):
+        statistics = reading[neuron]
+        assert statistics.counts.sum() == scan.tokens
+        best = statistics.top[0]
+        assert smollm.tokenizer.decode(best.ids) in play.passages[0]
+        assert best.value == pytest.approx(float(scan.high[neuron]), rel=2e-3)
