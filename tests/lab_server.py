@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import httpx
 import numpy as np
 import uvicorn
-from small_models import SAYINGS, _filled, causal_spec
+from small_models import SAYINGS, causal_spec, filled
 
 from llm_workings.core.errors import BadInput
 from llm_workings.core.progress import SILENT, Progress
@@ -118,7 +118,7 @@ def tiny_folder(folder: Path) -> str:
     family = family_of({"model_type": "llama"})
     model = Loaded(
         "tiny",
-        _filled(causal_spec(vocab_size=len(SAYINGS)), 0),
+        filled(causal_spec(vocab_size=len(SAYINGS)), 0),
         from_vocabulary(SAYINGS, separator=" "),
         {"model_type": "llama"},
         family,

@@ -19,7 +19,7 @@ SAYINGS = [*COMMON, "<begin>"]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *COMMON]
 
 
-def _filled(spec: sp.Spec, seed: int, scale: float = 0.35) -> Transformer:
+def filled(spec: sp.Spec, seed: int, scale: float = 0.35) -> Transformer:
     """Weights drawn from a normal distribution, wide enough for patterns that are far from even."""
     model = Transformer(spec)
     generator = torch.Generator().manual_seed(seed)
@@ -50,7 +50,7 @@ def causal_spec(**changes: Any) -> sp.Spec:
 
 def causal(name: str = "causal", **changes: Any) -> LanguageModel:
     tokenizer = from_vocabulary(SAYINGS, separator=" ", roles={"bos": "<begin>"})
-    return LanguageModel(_filled(causal_spec(**changes), 1), tokenizer, name)
+    return LanguageModel(filled(causal_spec(**changes), 1), tokenizer, name)
 
 
 def masked(name: str = "masked", head: sp.Head | None = None) -> LanguageModel:
@@ -69,7 +69,7 @@ def masked(name: str = "masked", head: sp.Head | None = None) -> LanguageModel:
         n_token_types=2,
         norm_embedding=True,
     )
-    return LanguageModel(_filled(spec, 2), word_piece(WORDS), name)
+    return LanguageModel(filled(spec, 2), word_piece(WORDS), name)
 
 
 def headless() -> LanguageModel:

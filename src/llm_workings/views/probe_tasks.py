@@ -70,7 +70,7 @@ def task_of(model: LanguageModel, name: str, n: int, seed: int, labelled: str, c
     from llm_workings.probing.templates import NAMES, POSITION
 
     if not name:
-        name = NAMES[0] if _writes(model, "The") else POSITION
+        name = NAMES[0] if can_write(model, "The") else POSITION
     if name == LABELLED:
         if not labelled.strip():
             raise BadInput(
@@ -87,7 +87,8 @@ def task_of(model: LanguageModel, name: str, n: int, seed: int, labelled: str, c
     return template(name, n, seed)
 
 
-def _writes(model: LanguageModel, text: str) -> bool:
+def can_write(model: LanguageModel, text: str) -> bool:
+    """Whether the vocabulary has what the text is written with."""
     try:
         model.tokenizer.encode(text)
     except BadInput:  # a letter that the vocabulary has not
