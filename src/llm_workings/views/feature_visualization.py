@@ -106,8 +106,8 @@ class FeatureVisualization(Payload):
         """The picture in a few sentences, for a terminal or a screen reader."""
         last = self.frame_values[-1]
         said = (
-            f"{len(self.seeds)} pictures made to excite {self.subject()}: after "
-            f"{int(self.frame_steps[-1])} of {self.steps} steps its values are "
+            f"Made to excite {self.subject()}, from {len(self.seeds)} seeds: after "
+            f"{int(self.frame_steps[-1])} of {self.steps} steps the values are "
             f"{', '.join(f'{value:.3g}' for value in last)}. {self.compared}"
         )
         named = [name for name in self.best.labels if name]
