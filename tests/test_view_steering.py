@@ -152,3 +152,9 @@ def test_a_file_holds_what_was_measured(lab: Lab, tmp_path: Path) -> None:
         lab, "steering", {**OWN, "prompt": "abc", "n": 3}, {"trial": "on", "doses": "on"}, bundle=tmp_path
     )
     assert page.count('"view": "steering_effect"') == page.count('"view": "steering_doses"') == 1
+
+
+def test_a_contrast_that_the_vocabulary_cannot_write_is_refused_with_a_way_on(lab: Lab) -> None:
+    with pytest.raises(BadInput, match="cannot write the texts of the contrast 'sea'") as refused:
+        REGISTRY["steering"].run(lab, {"prompt": "abcab", "model": "induction-2l"})
+    assert "own" in refused.value.hint

@@ -97,12 +97,20 @@ def contrast_of(model: LanguageModel, name: str, firsts: str, seconds: str) -> C
     """The contrast that a page names, for this model.
 
     Raises:
-        BadInput: own texts where none are meant, an empty side, a text on both sides.
+        BadInput: own texts where none are meant, an empty side, a text on both sides, texts that the
+            model's vocabulary cannot write.
     """
     if name != "own":
         if firsts.strip() or seconds.strip():
             raise BadInput(f"The contrast {name!r} has its own texts.", hint="For yours: contrast='own'.")
         known = CONTRASTS[name]
+        if not _writes(model, [*known.firsts, *known.seconds]):
+            raise BadInput(
+                f"The vocabulary of {model.name} cannot write the texts of the contrast {name!r}, such as "
+                f"{known.firsts[0]!r}.",
+                hint="Steer it by texts that it can write: contrast='own', with firsts and seconds.",
+                given={"contrast": name, "model": model.name},
+            )
         words = tuple(_single(model, side) for side in known.next_words)
         if not all(words):
             words = _telling(model, known.firsts, known.seconds)
