@@ -133,6 +133,7 @@ def test_layers_over_a_set(visits: Visits, tmp_path: Path) -> None:
     inspector = page.get_by_role("complementary", name="Inspector")
     expect(inspector.get_by_role("heading", name=f"shapes:{at}, pinned")).to_be_visible()
     expect(inspector.get_by_text("crescent, answered")).to_be_visible()
+    expect(plane.get_by_role("img", name=f"shapes:{at}")).to_be_visible()
     page.reload()
     expect(inspector.get_by_role("heading", name=f"shapes:{at}, pinned")).to_be_visible()
     alike = page.get_by_role("application", name="Its own layers")
@@ -166,6 +167,10 @@ def test_units_by_pictures(visits: Visits, tmp_path: Path) -> None:
     page.reload()
     expect(inspector.get_by_role("heading", name=f"Unit {unit} for shapes:{at}")).to_be_visible()
     page.mouse.move(0, 0)
+    card = inspector.get_by_role("link", name=f"All about unit {unit}").get_attribute("href") or ""
+    assert urlsplit(card).path == "/unit"
+    asked = parse_qs(urlsplit(card).query)
+    assert (asked["layer"], asked["unit"]) == (["blocks.7"], [unit])
     judged(page)
     disk = saved(page, visits, tmp_path, "activation_heatmap.html", "unit,flags,shapes:")
     shown = disk.get_by_role("complementary", name="Inspector")
