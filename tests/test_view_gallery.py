@@ -68,7 +68,7 @@ def test_maps_are_the_librarys_own() -> None:
         wanted = cam(model.module, x, score, layer).values[0]
         assert np.allclose(tiles["Grad-CAM", layer].map, wanted, atol=1e-6)
     whole = tiles["integrated gradients", None]
-    result = integrated_gradients(model.module, x, score)
+    result = integrated_gradients(model.module, x, score, adaptive=True)
     assert whole.total == pytest.approx(float(result.sum[0]), rel=1e-4)
     assert whole.expected == pytest.approx(
         float(result.score[0] - score.of(model.module(0 * x).detach())[0]), rel=1e-4

@@ -53,7 +53,7 @@ def gallery(
         "saliency": partial(gradients.saliency, absolute=True),
         "input x gradient": gradients.input_x_gradient,
         "SmoothGrad": gradients.smooth_grad,
-        "integrated gradients": gradients.integrated_gradients,
+        "integrated gradients": partial(gradients.integrated_gradients, adaptive=True),
         "DeepLift": deep_lift,
         "guided backprop": gradients.guided_backprop,
         "occlusion": partial(occlusion, window=window, stride=max(1, window // 2)),

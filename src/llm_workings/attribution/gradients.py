@@ -90,6 +90,7 @@ def integrated_gradients(
     *,
     baseline: Baseline = None,
     points: int = 50,
+    adaptive: bool = False,
     batch: int | None = None,
     progress: Progress = SILENT,
 ) -> Attribution:
@@ -102,15 +103,22 @@ def integrated_gradients(
         baseline: what "nothing there" is: a number (0 by default), one input, or one a row. Where the input
             equals it, the value is 0 whatever the network does: against black, black never counts.
         points: gradients taken on the way.
+        adaptive: take them where the score bends, instead of at Gauss's points. The score alone is first
+            read at 65 places of the way (which costs about as much as 22 gradients); a net of ReLUs and
+            poolings is straight between its kinks, and there one gradient says all.
         batch: rows run at once; by default as many as are fast.
     """
     x, target = check_input(module, x), as_target(target)
     _positive("points", points)
     base = baseline_of(x, baseline)
-    way, shares = gauss_legendre(points, x)
     rows = torch.arange(len(x), device=x.device).repeat_interleave(points)
-    alphas, weights = way.repeat(len(x)), shares.repeat(len(x))
     difference = x - base
+    if adaptive:
+        with explaining(module):
+            alphas, weights = _where_it_bends(module, base, difference, target, points, batch)
+    else:
+        way, shares = gauss_legendre(points, x)
+        alphas, weights = way.repeat(len(x)), shares.repeat(len(x))
 
     def on_the_way(at: slice) -> Tensor:
         return base[rows[at]] + alphas[at].view(-1, *[1] * (x.dim() - 1)) * difference[rows[at]]
@@ -258,6 +266,38 @@ def gauss_legendre(points: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Nodes in (0, 1) and weights that add up to 1; exact for polynomials of degree 2 points − 1."""
     nodes, weights = np.polynomial.legendre.leggauss(points)
     return torch.from_numpy((nodes + 1) / 2).to(like), torch.from_numpy(weights / 2).to(like)
+
+
+LOOKS = 65  # places of the way at which the score is read before gradients are placed
+EVENLY = 0.5  # the share of the gradients that goes evenly over the way, in case a bend was overlooked
+
+
+def _where_it_bends(
+    module: nn.Module, base: Tensor, difference: Tensor, target: Target, points: int, batch: int | None
+) -> tuple[Tensor, Tensor]:
+    """Nodes and weights of a midpoint rule, `[row · point]`: intervals short where the score bends much.
+
+    The density of intervals is half even, half as the square root of the score's second difference, which
+    evens the error of the intervals out.
+    """
+    n, steps = len(base), torch.linspace(0, 1, LOOKS, dtype=base.dtype, device=base.device)
+    rows = torch.arange(n, device=base.device).repeat_interleave(LOOKS)
+    alphas = steps.repeat(n).view(-1, *[1] * (base.dim() - 1))
+    size = batch or batch_size(module, base[:1], grad=False)
+    read = [
+        target.of(answer(module, base[rows[at]] + alphas[at] * difference[rows[at]]), rows[at])
+        for at in (slice(begin, begin + size) for begin in range(0, len(rows), size))
+    ]
+    bend = torch.cat(read).detach().view(n, LOOKS).double().diff(n=2).abs()
+    bend = torch.cat((bend[:, :1], bend, bend[:, -1:]), 1)
+    density = ((bend[:, :-1] + bend[:, 1:]) / 2).sqrt()
+    density = density / density.sum(1, keepdim=True).clamp(min=1e-30)
+    density = (1 - EVENLY) * density + EVENLY / density.shape[1]
+    reached = torch.cat((density.new_zeros(n, 1), density.cumsum(1)), 1).cpu().numpy()
+    marks = np.linspace(0, 1, points + 1)
+    edges = np.stack([np.interp(marks, row / row[-1], np.linspace(0, 1, LOOKS)) for row in reached])
+    nodes = torch.from_numpy((edges[:, 1:] + edges[:, :-1]) / 2).to(base).flatten()
+    return nodes, torch.from_numpy(np.diff(edges, axis=1)).to(base).flatten()
 
 
 def _mean_gradient(
