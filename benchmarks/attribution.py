@@ -1,17 +1,14 @@
 """Attribution against Captum, Zennit and the plain gradient: eight convolutions, 64 x 64 images, SmolLM2.
 
-What is compared is compared for equality first. The peers import torchvision, whose compiled operators may be
-of another build than torch is; they use none of them, so those descriptions are then passed over.
+What is compared is compared for equality first.
 """
 
 from __future__ import annotations
 
-import importlib
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +19,7 @@ from llm_workings.attribution.lrp.propagate import lrp
 from llm_workings.attribution.occlusion import occlusion
 
 from .pairs import Row, Work, compare
+from .torchvision_here import declare_operators
 
 TOLERANCE = 1e-3  # float32: what a covered window takes is a small difference of two scores
 BATCHES = (1, 4, 8, 16, 50)  # of Captum's integrated gradients; its best is taken
@@ -29,7 +27,7 @@ PROMPT = "When Mary and John went to the store, John gave a drink to"
 
 
 def rows(pairs: int) -> Iterator[Row]:
-    _torchvision()
+    declare_operators()
     warnings.filterwarnings("ignore", module=r"captum|zennit|torch")
     from captum import attr
 
@@ -155,19 +153,3 @@ def _check(ours: Tensor, theirs: Tensor) -> None:
     distance = ((ours - theirs).abs().max() / theirs.abs().max()).item()
     if not distance < TOLERANCE:
         raise RuntimeError(f"ours and theirs differ by {distance:.1e}")
-
-
-def _torchvision() -> None:
-    described = torch.library.register_fake
-
-    def pass_over(*args: Any, **more: Any) -> Callable[[Any], Any]:
-        return lambda function: function
-
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError:
-        torch.library.register_fake = pass_over  # type: ignore[assignment]
-        try:
-            importlib.import_module("torchvision")
-        finally:
-            torch.library.register_fake = described

@@ -18,6 +18,7 @@ from llm_workings.models.transformer import Transformer
 from llm_workings.trace.model import LanguageModel
 
 from .pairs import Row, Work, compare
+from .torchvision_here import declare_operators
 
 SHAPES = ((1, 16), (1, 64), (8, 64), (1, 512))  # batch, tokens
 PLAIN_BAR, KEEPING_BAR = 1.0, 0.4
@@ -86,6 +87,7 @@ def _said(shape: tuple[int, int]) -> str:
 
 def peers():  # type: ignore[no-untyped-def]
     """transformers' GPT-2, TransformerLens's and ours, with one set of random weights."""
+    declare_operators()
     from transformer_lens import HookedTransformer, HookedTransformerConfig
     from transformer_lens.pretrained.weight_conversions import convert_gpt2_weights
     from transformers import GPT2Config, GPT2LMHeadModel

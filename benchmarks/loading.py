@@ -12,6 +12,7 @@ from llm_workings.models.fetch import fetch
 from llm_workings.models.load import load_model
 
 from .pairs import Row, compare
+from .torchvision_here import declare_operators
 
 NAME, BAR = "smollm2-135m", 0.2
 WHAT, AGAINST = f"load {NAME} from its GGUF", "transformers"
@@ -38,6 +39,7 @@ def rows(pairs: int) -> Iterator[Row]:
 
 def load_with_transformers(path: Path):  # type: ignore[no-untyped-def]
     """The model alone; ours brings its tokenizer too."""
+    declare_operators()
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
