@@ -15,7 +15,7 @@ import llm_workings as lw
 from llm_workings.causal import metrics
 from llm_workings.causal.patching import Pair, patch
 from llm_workings.causal.path_patching import patch_paths
-from llm_workings.core.errors import BadInput, Cancelled, LabError, NotSupported
+from llm_workings.core.errors import BadInput, Cancelled, LabError, NotSupported, TooLarge
 from llm_workings.core.progress import Progress
 from llm_workings.core.wire import Payload, pack, unpack
 from llm_workings.data.families import FAMILIES
@@ -343,6 +343,12 @@ def test_where_two_texts_part_is_said_while_they_are_typed(lab: Lab) -> None:
 )
 def test_a_cell_that_is_not_there_is_said(lab: Lab, request_: dict[str, Any], said: str) -> None:
     assert said in refused(lambda: show(lab, "patched_answer", **ASKED, **request_)).message
+
+
+def test_a_text_past_the_context_is_said_before_a_second_one_is_asked_for(lab: Lab) -> None:
+    n_ctx = lab.model(TOY).spec.n_ctx
+    with pytest.raises(TooLarge, match=str(n_ctx)):
+        show(lab, "patching", prompt="q" * (n_ctx + 5))
 
 
 def test_receivers_that_are_not_there_are_said(lab: Lab) -> None:

@@ -118,11 +118,13 @@ def pose(
         NotSupported: the model answers nothing.
         BadInput: there is no second text and none can be proposed (`given` says that it is missing), the
             two do not align or are the same, an answer is not one token, or there is no such position.
+        TooLarge: the text is longer than the model's context.
     """
     loaded = lab.model(model)
     check_answers(loaded)
     second, right, other, proposed = second_of(loaded, prompt, corrupted, answer, wrong)
     if second is None:
+        lab.base(model, prompt)  # of a text that cannot be read at all, that is said first
         raise BadInput(
             "A patch needs a second text: as many tokens as the first, and another answer.",
             hint="Write it under the first one, with one thing changed, or take an example.",
