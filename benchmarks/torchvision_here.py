@@ -1,7 +1,7 @@
 """torchvision beside the CPU build of torch: several peers import it, and none of what is measured calls it.
 
 PyPI's torchvision is built for the torch with CUDA; its library is not loaded beside another, and its import
-fails at two operators. They are declared here, as the tests do (`tests/torchvision_here.py`).
+fails at two operators. They are declared here, for the benchmarks and the tests.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import torch
 
-_library = torch.library.Library("torchvision", "FRAGMENT")
+_OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
 
 
 def declare_operators() -> None:
@@ -24,4 +24,4 @@ def declare_operators() -> None:
         return
     for name in ("nms", "qnms"):
         with suppress(RuntimeError):  # declared already
-            _library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            _OPERATORS.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page
@@ -21,6 +21,13 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator
 from llm_workings.views.bundle import BUNDLE
 
 WIDE, PHONE = (1440, 900), (390, 844)
+AXE = Path(__file__).parent.parent / "web" / "node_modules" / "axe-core" / "axe.min.js"
+RUN_AXE = """async () => {
+    const { violations, passes } = await axe.run({ resultTypes: ["violations"] });
+    const serious = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+    const told = ({ id, nodes }) => [id, nodes.slice(0, 3).map(({ html }) => html.slice(0, 120))];
+    return { serious: serious.map(told), passed: passes.length };
+}"""
 OF_ITSELF = ("data", "blob", "file")  # schemes that reach no network
 LEFT, TOP = 26, 20  # the atlas's margins, where its layers and heads are numbered
 
@@ -100,6 +107,59 @@ class Visits:
         assert self.problems == []
 
 
+# ---- any page ------------------------------------------------------------------------------------
+
+
+def state_of(page: Page) -> dict[str, str]:
+    """What the page's address carries."""
+    return {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def inspector_of(page: Page) -> Locator:
+    return page.get_by_role("complementary", name="Inspector")
+
+
+def axe_finds_nothing(page: Page, also: Callable[[], None] = lambda: None) -> None:
+    """No serious violation, no sideways scrolling: wide and on a phone, light and dark; `also` each time."""
+    if not AXE.is_file():
+        if os.environ.get("CI"):
+            raise FileNotFoundError(AXE)
+        pytest.skip("axe-core is not installed: run `npm ci` in web/")
+    page.evaluate(AXE.read_text("utf-8"))
+    for size in (PHONE, WIDE):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        for scheme in ("dark", "light"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.evaluate(
+                "() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+            )
+            wide = page.evaluate("() => document.documentElement.scrollWidth")
+            assert wide <= size[0], f"the page scrolls sideways at {size[0]} px"
+            also()
+            found = page.evaluate(RUN_AXE)
+            assert found["serious"] == [], f"{size[0]} px, {scheme}"
+            assert found["passed"] > 10
+
+
+def saved(page: Page, visits: Visits, folder: Path, name: str, columns: str | None = None) -> Page:
+    """The page's files: drawings, and a table where its `columns` are given, as they should begin; and the
+    HTML file called `name`, opened offline."""
+    files = [("SVG", b"<svg "), ("PNG", b"\x89PNG")]
+    for button, begins in [*files, *([] if columns is None else [("CSV", columns.encode())])]:
+        with page.expect_download() as coming:
+            page.get_by_role("button", name=button).click()
+        coming.value.save_as(folder / button)
+        assert (folder / button).read_bytes().startswith(begins)
+    with page.expect_download() as coming:
+        page.get_by_role("button", name="HTML").click()
+    file = folder / coming.value.suggested_filename
+    assert file.name == name
+    coming.value.save_as(file)
+    disk = visits.context(offline=True).new_page()
+    disk.goto(file.as_uri())
+    return disk
+
+
 # ---- the attention page, as a person finds things in it -------------------------------------------
 
 
@@ -141,3 +201,8 @@ def three(value: float) -> str:
         return f"{mantissa}×10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
     digits = f"{value:#.3g}".rstrip(".")
     return digits.replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """The same with a sign, as changes and shares are shown."""
+    return f"+{three(value)}" if value > 0 else three(value)

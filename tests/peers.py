@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 import transformers  # noqa: TID253  # the peer: these tests are about nothing else
 from torch import Tensor, nn
-from torchvision_here import declare_operators
 
+from benchmarks.torchvision_here import declare_operators
 from llm_workings.models.families import family_of
 from llm_workings.models.sites import Site
 from llm_workings.models.transformer import Transformer

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
-from browser_lab import Visits, atlas_of, cells_of, colours, point_of, three
+from browser_lab import Visits, atlas_of, cells_of, colours, point_of, state_of, three
 from playwright.sync_api import Locator, Page, expect
 
 import llm_workings as lw
@@ -39,10 +39,6 @@ def heading_of(page: Page, layer: int, head: int) -> Locator:
     return page.get_by_role("complementary", name="Inspector").get_by_role(
         "heading", name=f"Head {layer}.{head}"
     )
-
-
-def state_of(page: Page) -> dict[str, str]:
-    return {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
 
 
 # ---- home ----------------------------------------------------------------------------------------

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from browser_lab import PHONE, WIDE, Visits, cells_of, colours, three
+from browser_lab import (
+    WIDE,
+    Visits,
+    axe_finds_nothing,
+    cells_of,
+    colours,
+    saved,
+    signed,
+    state_of,
+    three,
+)
 from playwright.sync_api import Locator, Page, expect
 
 import llm_workings as lw
@@ -20,60 +28,11 @@ from llm_workings.causal.direct_attribution import attribute
 pytestmark = pytest.mark.browser
 
 TEXT = "gqmzrxk gqmzr"  # goes on with x, for a model that has induction heads
-AXE = Path(__file__).parent.parent / "web" / "node_modules" / "axe-core" / "axe.min.js"
-RUN_AXE = """async () => {
-    const { violations } = await axe.run({ resultTypes: ["violations"] });
-    const serious = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
-    return serious.map(({ id, nodes }) => [id, nodes.slice(0, 3).map(({ html }) => html.slice(0, 120))]);
-}"""
 
 
 @pytest.fixture(scope="module")
 def toy() -> lw.LanguageModel:
     return lw.load("induction-2l", device="cpu")
-
-
-def state_of(page: Page) -> dict[str, str]:
-    return {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
-
-
-def signed(value: float) -> str:
-    return f"+{three(value)}" if value > 0 else three(value)
-
-
-def judged(page: Page) -> None:
-    """No serious violation and no sideways scrolling, wide and on a phone, light and dark."""
-    if not AXE.is_file():
-        if os.environ.get("CI"):
-            raise FileNotFoundError(AXE)
-        pytest.skip("axe-core is not installed: run `npm ci` in web/")
-    page.evaluate(AXE.read_text("utf-8"))
-    for size in (WIDE, PHONE):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            page.evaluate(
-                "() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
-            )
-            assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
-            assert page.evaluate(RUN_AXE) == [], f"{size[0]} px, {scheme}"
-
-
-def saved(page: Page, visits: Visits, tmp_path: Path, name: str) -> Page:
-    """The page's files: a drawing and a table as they should begin, and the HTML file opened offline."""
-    for button, begins in (("SVG", b"<svg "), ("PNG", b"\x89PNG")):
-        with page.expect_download() as coming:
-            page.get_by_role("button", name=button).click()
-        coming.value.save_as(tmp_path / button)
-        assert (tmp_path / button).read_bytes().startswith(begins)
-    with page.expect_download() as coming:
-        page.get_by_role("button", name="HTML").click()
-    file = tmp_path / coming.value.suggested_filename
-    assert file.name == name
-    coming.value.save_as(file)
-    disk = visits.context(offline=True).new_page()
-    disk.goto(file.as_uri())
-    return disk
 
 
 # ---- direct attribution ---------------------------------------------------------------------------
@@ -119,7 +78,7 @@ def test_the_waterfall_adds_up_and_opens(visits: Visits, toy: lw.LanguageModel, 
 
     page.reload()
     expect(page.get_by_role("row", name=f"weight {three(weight)}")).to_be_visible()
-    judged(page)
+    axe_finds_nothing(page)
     page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
 
     # The same by key: back to the whole, along the bars, into the one with the focus.
@@ -223,7 +182,7 @@ def test_parts_are_taken_out_and_put_back(visits: Visits, toy: lw.LanguageModel,
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     expect(page.get_by_text(re.compile(r"^Without the 1 most missed:"))).to_be_visible()
-    judged(page)
+    axe_finds_nothing(page)
     page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
 
     with page.expect_download() as coming:

@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from browser_lab import Visits, three
+from browser_lab import Visits, axe_finds_nothing, inspector_of, three
 from playwright.sync_api import Locator, Page, expect
-from test_browser_probes import axe_finds_nothing, inspector_of
 
 from llm_workings.views import REGISTRY
 from llm_workings.views.feature_visualization import FeatureVisualization

@@ -8,10 +8,9 @@ from typing import cast
 
 import numpy as np
 import pytest
-from browser_lab import PHONE, WIDE, Visits, cells_of, colours, three
+from browser_lab import PHONE, WIDE, Visits, axe_finds_nothing, cells_of, colours, inspector_of, signed, three
 from PIL import Image as Pillow
 from playwright.sync_api import FilePayload, Locator, Page, expect
-from test_browser_probes import axe_finds_nothing, inspector_of
 
 from llm_workings.views import REGISTRY
 from llm_workings.views.attribution_gallery import AttributionGallery
@@ -44,10 +43,6 @@ def value_of(digit: AttributionGallery, name: str, row: int, column: int) -> flo
     (tile,) = [one for one in digit.tiles if one.name == name and one.layer in (None, digit.layer)]
     rows, columns = tile.map.shape
     return float(tile.map[row * rows // 8, column * columns // 8])
-
-
-def signed(value: float) -> str:
-    return ("+" if value > 0 else "") + three(value)
 
 
 def test_the_gallery_is_drawn_read_opened_and_comes_back(visits: Visits, digit: AttributionGallery) -> None:

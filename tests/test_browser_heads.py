@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from browser_lab import PHONE, WIDE, Visits, atlas_of, cells_of, colours, point_of, three
+from browser_lab import (
+    Visits,
+    atlas_of,
+    axe_finds_nothing,
+    cells_of,
+    colours,
+    point_of,
+    signed,
+    state_of,
+    three,
+)
 from playwright.sync_api import Locator, Page, expect
 
 import llm_workings as lw
@@ -20,19 +28,10 @@ pytestmark = pytest.mark.browser
 
 TEXT = "gqmzrxk gqmzr"  # goes on with x
 SECOND = "gqmzrxk gqmzg"  # goes on with q
-AXE = Path(__file__).parent.parent / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def view(name: str, **asked: Any) -> Any:
     return REGISTRY[name].run(Lab(), {"prompt": TEXT, "model": "induction-2l", **asked})
-
-
-def state_of(page: Page) -> dict[str, str]:
-    return {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
-
-
-def signed(value: float) -> str:
-    return ("+" if value > 0 else "") + three(value)
 
 
 def shift_click(page: Page, layer: int, head: int) -> None:
@@ -212,25 +211,9 @@ def test_the_file_answers_what_is_clicked_next(visits: Visits, tmp_path: Path) -
     expect(disk.get_by_role("table", name="before and after the ablation")).to_be_visible()
 
 
-@pytest.mark.parametrize(("size", "dark"), [(WIDE, False), (PHONE, True)])
-def test_axe_finds_nothing_serious_and_nothing_is_cut(
-    visits: Visits, size: tuple[int, int], dark: bool
-) -> None:
-    if not AXE.is_file():
-        if os.environ.get("CI"):
-            raise FileNotFoundError(AXE)
-        pytest.skip("axe-core is not installed: run `npm ci` in web/")
+def test_axe_finds_nothing_serious_and_nothing_is_cut(visits: Visits) -> None:
     asked = {"corrupted": SECOND, "compare": "difference", "pin": "1.0,0.1", "query": "13"}
-    page = visits.open("/attention", size, dark=dark, prompt=TEXT, **asked)
+    page = visits.open("/attention", prompt=TEXT, **asked)
     expect(region(page, "What it looks for")).to_be_visible()
     expect(page.get_by_label(re.compile("difference = this text's weight"))).to_be_attached()
-    page.evaluate(AXE.read_text("utf-8"))
-    found = page.evaluate(
-        """async () => {
-            const { violations } = await axe.run({ resultTypes: ["violations"] });
-            return violations.filter(({ impact }) => impact === "serious" || impact === "critical")
-                .map(({ id, nodes }) => [id, nodes[0].html]);
-        }"""
-    )
-    assert found == []
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    axe_finds_nothing(page)

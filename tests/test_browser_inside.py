@@ -2,63 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from browser_lab import PHONE, WIDE, Visits, colours
-from playwright.sync_api import Page, expect
+from browser_lab import Visits, axe_finds_nothing, colours, saved, state_of
+from playwright.sync_api import expect
 
 from llm_workings.data.pictures import CLASSES, make_pictures
 
 pytestmark = pytest.mark.browser
-
-AXE = Path(__file__).parent.parent / "web" / "node_modules" / "axe-core" / "axe.min.js"
-RUN_AXE = """async () => {
-    const { violations } = await axe.run({ resultTypes: ["violations"] });
-    const serious = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
-    return serious.map(({ id, nodes }) => [id, nodes.slice(0, 3).map(({ html }) => html.slice(0, 120))]);
-}"""
-
-
-def state_of(page: Page) -> dict[str, str]:
-    return {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
-
-
-def judged(page: Page) -> None:
-    """No serious violation and no sideways scrolling, wide and on a phone, light and dark."""
-    if not AXE.is_file():
-        if os.environ.get("CI"):
-            raise FileNotFoundError(AXE)
-        pytest.skip("axe-core is not installed: run `npm ci` in web/")
-    page.evaluate(AXE.read_text("utf-8"))
-    for size in (PHONE, WIDE):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            page.evaluate(
-                "() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
-            )
-            assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
-            assert page.evaluate(RUN_AXE) == [], f"{size[0]} px, {scheme}"
-
-
-def saved(page: Page, visits: Visits, tmp_path: Path, name: str, columns: str) -> Page:
-    """The page's files: drawings and a table as they should begin, and the HTML file opened offline."""
-    for button, begins in (("SVG", b"<svg "), ("PNG", b"\x89PNG"), ("CSV", columns.encode())):
-        with page.expect_download() as coming:
-            page.get_by_role("button", name=button).click()
-        coming.value.save_as(tmp_path / button)
-        assert (tmp_path / button).read_bytes().startswith(begins)
-    with page.expect_download() as coming:
-        page.get_by_role("button", name="HTML").click()
-    file = tmp_path / coming.value.suggested_filename
-    assert file.name == name
-    coming.value.save_as(file)
-    disk = visits.context(offline=True).new_page()
-    disk.goto(file.as_uri())
-    return disk
 
 
 def test_misled_seen_from_inside(visits: Visits, tmp_path: Path) -> None:
@@ -98,9 +51,9 @@ def test_misled_seen_from_inside(visits: Visits, tmp_path: Path) -> None:
     page.get_by_role("checkbox", name="Table").check()
     page.get_by_role("button", name="blocks.6").click()
     assert state_of(page)["layer"] == "blocks.6"
-    judged(page)
+    axe_finds_nothing(page)
     page.get_by_role("checkbox", name="Table").uncheck()
-    judged(page)
+    axe_finds_nothing(page)
     disk = saved(page, visits, tmp_path, "adversary.html", "layer,picture,distance")
     expect(disk.get_by_role("img", name="Strangeness at blocks.6")).to_be_visible()
 
@@ -140,7 +93,7 @@ def test_layers_over_a_set(visits: Visits, tmp_path: Path) -> None:
     alike.focus()
     page.keyboard.press("ArrowDown")
     expect(page.get_by_text("blocks.1 and blocks.0: ").first).to_be_visible()
-    judged(page)
+    axe_finds_nothing(page)
     disk = saved(page, visits, tmp_path, "activation_map.html", "layer,picture,class,answer,cluster,x,y")
     expect(disk.get_by_role("application", name="48 pictures in the plane of blocks.7")).to_be_visible()
     plane.focus()
@@ -148,7 +101,7 @@ def test_layers_over_a_set(visits: Visits, tmp_path: Path) -> None:
     expect(inspector.get_by_text("No picture pinned")).to_be_visible()
     page.get_by_role("checkbox", name="Table").check()
     expect(page.get_by_role("region", name="8 layers").get_by_role("row")).to_have_count(9)
-    judged(page)
+    axe_finds_nothing(page)
 
 
 def test_units_by_pictures(visits: Visits, tmp_path: Path) -> None:
@@ -171,7 +124,7 @@ def test_units_by_pictures(visits: Visits, tmp_path: Path) -> None:
     assert urlsplit(card).path == "/unit"
     asked = parse_qs(urlsplit(card).query)
     assert (asked["layer"], asked["unit"]) == (["blocks.7"], [unit])
-    judged(page)
+    axe_finds_nothing(page)
     disk = saved(page, visits, tmp_path, "activation_heatmap.html", "unit,flags,shapes:")
     shown = disk.get_by_role("complementary", name="Inspector")
     expect(shown.get_by_role("heading", name=f"Unit {unit} of blocks.7, pinned")).to_be_visible()
@@ -186,4 +139,4 @@ def test_units_by_pictures(visits: Visits, tmp_path: Path) -> None:
     expect(inspector.get_by_text("No unit pinned")).to_be_visible()
     page.get_by_role("checkbox", name="Table").check()
     expect(page.get_by_role("region", name="48 units").get_by_role("row")).to_have_count(49)
-    judged(page)
+    axe_finds_nothing(page)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from browser_lab import PHONE, WIDE, Visits, colours, running_lab
-from playwright.sync_api import Browser, Page, expect
+from browser_lab import WIDE, Visits, axe_finds_nothing, colours, running_lab, state_of
+from playwright.sync_api import Browser, expect
 
 from llm_workings.core.paths import cache_folder
 from llm_workings.models.catalogue import WHEELS
@@ -17,7 +16,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.real]
 
 MODEL = "smollm2-135m"
 TEXT = "When Mary and John went to the store, John gave a drink to"
-AXE = Path(__file__).parent.parent / "web" / "node_modules" / "axe-core" / "axe.min.js"
 WAIT = 120_000  # a corpus is read on a machine that may be busy
 
 
@@ -43,10 +41,6 @@ def mlp(chromium: Browser, smollm_lab: str) -> Iterator[Visits]:
     made = Visits(chromium, smollm_lab)
     yield made
     made.end()
-
-
-def state_of(page: Page) -> dict[str, str]:
-    return {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
 
 
 def test_neurons_are_drawn_pinned_by_key_kept_over_a_reload_and_exported(mlp: Visits) -> None:
@@ -86,16 +80,7 @@ def test_neurons_are_drawn_pinned_by_key_kept_over_a_reload_and_exported(mlp: Vi
     expect(card).to_be_visible(timeout=WAIT)
     expect(page.get_by_role("img", name="Histogram over 2,742 tokens")).to_be_visible(timeout=WAIT)
 
-    page.evaluate(AXE.read_text("utf-8"))
-    for size in (WIDE, PHONE):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
-        found = page.evaluate(
-            """async () => (await axe.run({ resultTypes: ["violations"] })).violations
-                .filter(({ impact }) => ["serious", "critical"].includes(impact))
-                .map(({ id, nodes }) => [id, nodes[0].html.slice(0, 160)])"""
-        )
-        assert found == [], size
+    axe_finds_nothing(page)
     page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
 
     with page.expect_download() as saved:
@@ -162,16 +147,7 @@ def test_probes_by_layer_and_word_fill_are_pinned_kept_and_cancelled(mlp: Visits
     expect(chosen).to_be_visible(timeout=WAIT)
     expect(page.get_by_role("heading", name=f"Layer {layer} at word 4")).to_be_visible(timeout=WAIT)
     expect(panel.get_by_role("button", name="Cancel")).to_have_count(0, timeout=WAIT)
-    page.evaluate(AXE.read_text("utf-8"))
-    for size in (WIDE, PHONE):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
-        found = page.evaluate(
-            """async () => (await axe.run({ resultTypes: ["violations"] })).violations
-                .filter(({ impact }) => ["serious", "critical"].includes(impact))
-                .map(({ id, nodes }) => [id, nodes[0].html.slice(0, 160)])"""
-        )
-        assert found == [], size
+    axe_finds_nothing(page)
     page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
     page.get_by_label("Table").check()
     table = panel.get_by_role("region", name="Selectivity by layer and word")

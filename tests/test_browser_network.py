@@ -6,22 +6,15 @@ import json
 import os
 import re
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from browser_lab import PHONE, WIDE, Visits, colours
+from browser_lab import Visits, axe_finds_nothing, colours, state_of
 from playwright.sync_api import Locator, Page, expect
 
 import llm_workings as lw
 
 pytestmark = pytest.mark.browser
 
-AXE = Path(__file__).parent.parent / "web" / "node_modules" / "axe-core" / "axe.min.js"
-SERIOUS = """async () => {
-    const { violations } = await axe.run({ resultTypes: ["violations"] });
-    return violations.filter(({ impact }) => ["serious", "critical"].includes(impact))
-        .map(({ id, nodes }) => [id, nodes.slice(0, 2).map(({ html }) => html.slice(0, 120))]);
-}"""
 FRAMES = "() => performance.getEntriesByName('frame').map(({ duration }) => duration)"
 
 
@@ -35,10 +28,6 @@ def step_of(page: Page) -> int:
 
 def at_step(page: Page, step: int) -> None:
     expect(page.get_by_role("textbox", name="Step; a number")).to_have_value(f"{step:,}")
-
-
-def state_of(page: Page) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
 
 
 def settle(page: Page, at: int = 0) -> None:
@@ -221,20 +210,9 @@ def test_every_frame_that_is_drawn_says_what_it_cost(visits: Visits) -> None:
 def test_axe_finds_nothing_serious_and_a_phone_does_not_scroll_sideways(
     visits: Visits, state: dict[str, str]
 ) -> None:
-    if not AXE.is_file():
-        if os.environ.get("CI"):
-            raise FileNotFoundError(AXE)
-        pytest.skip("axe-core is not installed: run `npm ci` in web/")
     page = visits.open("/network", **state)
     settle(page)
     page.get_by_role("button", name="Step by one batch").click()
     at_step(page, 1)
-    page.evaluate(AXE.read_text("utf-8"))
-    for size in (WIDE, PHONE):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            page.evaluate("() => new Promise(drawn => requestAnimationFrame(drawn))")
-            assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
-            assert page.evaluate(SERIOUS) == [], f"{size[0]} px, {scheme}"
+    axe_finds_nothing(page)
     expect(page.get_by_role("button", name="Play")).to_be_in_viewport()

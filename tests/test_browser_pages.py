@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 import pytest
-from browser_lab import PHONE, WIDE, Visits, atlas_of, cells_of, colours, three
+from browser_lab import Visits, atlas_of, axe_finds_nothing, cells_of, colours, inspector_of, three
 from playwright.sync_api import Locator, Page, expect
 
 import llm_workings as lw
@@ -18,16 +16,11 @@ pytestmark = pytest.mark.browser
 LONG = "abcd efgh. " * 11  # more lines of tokens than the page shows at once
 TEXT = "gqmzrxk gqmzr"  # goes on with x, for a model that has induction heads
 STORE = "When Mary and John went to the store, John gave a drink to"
-AXE = Path(__file__).parent.parent / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 @pytest.fixture(scope="module")
 def toy() -> lw.LanguageModel:
     return lw.load("induction-2l", device="cpu")
-
-
-def inspector_of(page: Page) -> Locator:
-    return page.get_by_role("complementary", name="Inspector")
 
 
 def lens_of(page: Page) -> Locator:
@@ -215,40 +208,14 @@ PAGES = {
 }
 
 
-RUN_AXE = """async rule => {
-    const options = { resultTypes: ["violations"], ...(rule ? { runOnly: [rule] } : {}) };
-    const { violations, passes } = await axe.run(options);
-    const serious = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
-    const told = ({ id, nodes }) => [id, nodes.slice(0, 3).map(({ html }) => html.slice(0, 120))];
-    return { serious: serious.map(told), passed: passes.length };
-}"""
-
-
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_serious(visits: Visits, name: str) -> None:
-    if not AXE.is_file():
-        if os.environ.get("CI"):
-            raise FileNotFoundError(AXE)
-        pytest.skip("axe-core is not installed: run `npm ci` in web/")
     if name == "error":
         visits.expected.append("status of 4")
     path, state = PAGES[name]
     page = visits.open(path, **state)
     settled(page, name)
-    page.evaluate(AXE.read_text("utf-8"))
-    for size in (WIDE, PHONE):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            page.evaluate(
-                "() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
-            )
-            wide = page.evaluate("() => document.documentElement.scrollWidth")
-            assert wide <= size[0], f"the page scrolls sideways at {size[0]} px"
-            # What dark changes is colours; all else has been judged in light.
-            found = page.evaluate(RUN_AXE, "color-contrast" if scheme == "dark" else None)
-            assert found["serious"] == [], f"{size[0]} px, {scheme}"
-            assert found["passed"] > (0 if scheme == "dark" else 10)
+    axe_finds_nothing(page)
 
 
 def settled(page: Page, name: str) -> None:

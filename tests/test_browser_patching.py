@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from browser_lab import PHONE, WIDE, Visits, colours, three
+from browser_lab import Visits, axe_finds_nothing, colours, inspector_of, state_of, three
 from playwright.sync_api import Locator, Page, expect
-from test_browser_pages import AXE, RUN_AXE
 
 import llm_workings as lw
 from llm_workings.causal import metrics
@@ -41,14 +38,6 @@ def sweep(pair: Pair, kind: str) -> Patching:
 
 def grid_of(page: Page) -> Locator:
     return page.get_by_role("application", name="Patches: ")
-
-
-def inspector_of(page: Page) -> Locator:
-    return page.get_by_role("complementary", name="Inspector")
-
-
-def state_of(page: Page) -> dict[str, str]:
-    return {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
 
 
 def test_a_cell_is_hovered_pinned_and_says_what_the_patched_model_says(
@@ -224,25 +213,10 @@ PAGES = {
 
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_serious(visits: Visits, name: str) -> None:
-    if not AXE.is_file():
-        if os.environ.get("CI"):
-            raise FileNotFoundError(AXE)
-        pytest.skip("axe-core is not installed: run `npm ci` in web/")
     path, state = PAGES[name]
     page = visits.open(path, **state)
     shown = {"empty": "What should this text be compared with?"}.get(name)
     expect(page.get_by_text(shown) if shown else page.locator(".picture")).to_be_visible()
     if ("pin" in state and path == "/patching") or "position" in state:
         expect(page.get_by_role("region", name="The patched run")).to_be_visible()
-    page.evaluate(AXE.read_text("utf-8"))
-    for size in (WIDE, PHONE):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            page.evaluate(
-                "() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
-            )
-            wide = page.evaluate("() => document.documentElement.scrollWidth")
-            assert wide <= size[0], f"the page scrolls sideways at {size[0]} px"
-            found = page.evaluate(RUN_AXE, "color-contrast" if scheme == "dark" else None)
-            assert found["serious"] == [], f"{size[0]} px, {scheme}"
+    axe_finds_nothing(page)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from random import Random
 
 import pytest
-from browser_lab import PHONE, WIDE, Visits, cells_of, three
+from browser_lab import Visits, axe_finds_nothing, cells_of, inspector_of, three
 from playwright.sync_api import Locator, Page, expect
-from test_browser_pages import AXE, RUN_AXE
 
 from llm_workings.views import REGISTRY
 from llm_workings.views.lab import Lab
@@ -29,28 +27,6 @@ def ladder() -> ProbeLadder:
 
 def ladder_of(page: Page) -> Locator:
     return page.get_by_role("application", name="accuracy by stop: 3 stops")
-
-
-def inspector_of(page: Page) -> Locator:
-    return page.get_by_role("complementary", name="Inspector")
-
-
-def axe_finds_nothing(page: Page) -> None:
-    if not AXE.is_file():
-        if os.environ.get("CI"):
-            raise FileNotFoundError(AXE)
-        pytest.skip("axe-core is not installed: run `npm ci` in web/")
-    page.evaluate(AXE.read_text("utf-8"))
-    for size in (WIDE, PHONE):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            page.evaluate(
-                "() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
-            )
-            assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
-            found = page.evaluate(RUN_AXE, "color-contrast" if scheme == "dark" else None)
-            assert found["serious"] == [], f"{size[0]} px, {scheme}"
 
 
 def test_the_ladder_is_drawn_hovered_pinned_and_left(visits: Visits, ladder: ProbeLadder) -> None:

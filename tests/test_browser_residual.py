@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from browser_lab import PHONE, WIDE, Visits, cells_of, colours, three
+from browser_lab import (
+    Visits,
+    axe_finds_nothing,
+    cells_of,
+    colours,
+    inspector_of,
+    state_of,
+    three,
+)
 from playwright.sync_api import Locator, Page, expect
-from test_browser_pages import AXE, RUN_AXE
 
 import llm_workings as lw
 from llm_workings.causal.direct_attribution import attribute
@@ -31,14 +36,6 @@ def toy() -> lw.LanguageModel:
 
 def picture_of(page: Page) -> Locator:
     return page.get_by_role("application", name="Residual stream: 14 tokens by 3 stops")
-
-
-def inspector_of(page: Page) -> Locator:
-    return page.get_by_role("complementary", name="Inspector")
-
-
-def state_of(page: Page) -> dict[str, str]:
-    return {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
 
 
 def point(stop: str, row: float) -> dict[str, float]:
@@ -171,18 +168,6 @@ def test_the_picture_and_its_numbers_go_along(visits: Visits, tmp_path: Path) ->
 
 
 def test_axe_finds_nothing_serious(visits: Visits) -> None:
-    if not AXE.is_file():
-        if os.environ.get("CI"):
-            raise FileNotFoundError(AXE)
-        pytest.skip("axe-core is not installed: run `npm ci` in web/")
     page = visits.open("/residual", prompt=TEXT, stop="attention.1", edit="zero", wrong="q")
     edited(page)
-    page.evaluate(AXE.read_text("utf-8"))
-    for size in (WIDE, PHONE):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            page.evaluate("() => new Promise(drawn => requestAnimationFrame(drawn))")
-            assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
-            found = page.evaluate(RUN_AXE, "color-contrast" if scheme == "dark" else None)
-            assert found["serious"] == [], f"{size[0]} px, {scheme}"
+    axe_finds_nothing(page)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from browser_lab import PHONE, WIDE, Visits, cells_of, three
+from browser_lab import (
+    Visits,
+    axe_finds_nothing,
+    cells_of,
+    inspector_of,
+    signed,
+    state_of,
+)
 from playwright.sync_api import Locator, Page, expect
-from test_browser_pages import AXE, RUN_AXE
 
 from llm_workings.views import REGISTRY
 from llm_workings.views.lab import Lab
@@ -51,18 +55,6 @@ def lines_of(page: Page) -> Locator:
 
 def cell(page: Page, method: str, position: int) -> Locator:
     return page.locator(f'[data-cell="{ROWS.index(method)}.{position}"]')  # type: ignore[arg-type]
-
-
-def inspector_of(page: Page) -> Locator:
-    return page.get_by_role("complementary", name="Inspector")
-
-
-def state_of(page: Page) -> dict[str, str]:
-    return {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
-
-
-def signed(value: float) -> str:
-    return f"+{three(value)}" if value > 0 else three(value)
 
 
 def bars_of(page: Page) -> dict[str, str]:
@@ -201,21 +193,12 @@ def test_the_picture_and_its_numbers_go_along(
 
 
 def test_axe_finds_nothing_serious_and_nothing_is_cut(visits: Visits) -> None:
-    if not AXE.is_file():
-        if os.environ.get("CI"):
-            raise FileNotFoundError(AXE)
-        pytest.skip("axe-core is not installed: run `npm ci` in web/")
     page = open_page(visits, token="4")
-    page.evaluate(AXE.read_text("utf-8"))
-    for size in (WIDE, PHONE):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            page.evaluate("() => new Promise(drawn => requestAnimationFrame(drawn))")
-            assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
-            box = lines_of(page).bounding_box()
-            last = [one.bounding_box() for one in page.locator("[data-cell]").all()]
-            assert box is not None
-            assert all(one and one["x"] + one["width"] <= box["x"] + box["width"] + 1 for one in last)
-            found = page.evaluate(RUN_AXE, "color-contrast" if scheme == "dark" else None)
-            assert found["serious"] == [], f"{size[0]} px, {scheme}"
+
+    def nothing_is_cut() -> None:
+        box = lines_of(page).bounding_box()
+        cells = [one.bounding_box() for one in page.locator("[data-cell]").all()]
+        assert box is not None
+        assert all(one and one["x"] + one["width"] <= box["x"] + box["width"] + 1 for one in cells)
+
+    axe_finds_nothing(page, nothing_is_cut)

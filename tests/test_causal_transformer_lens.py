@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torchvision_here import declare_operators
 
+from benchmarks.torchvision_here import declare_operators
 from llm_workings.causal import metrics
 from llm_workings.causal.patching import Pair, patch
 from llm_workings.causal.sweep import sweep

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torchvision_here import import_torchvision
+from vision_peers import peer
 
 from llm_workings.core.errors import BadFile, NotSupported
 from llm_workings.data.images import CAT, read_image
@@ -134,11 +134,10 @@ def test_a_language_model_it_is_not(name: str) -> None:
 @pytest.mark.peer
 def test_it_is_timm_s_tf_efficientnet_lite0(model: VisionModel) -> None:
     """The same weights, tensor by tensor in the same order, give the same logits there."""
-    timm = pytest.importorskip("timm", reason="timm is not installed")
-    import_torchvision()
-    peer = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    timm = peer("timm")
+    theirs = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
     ours = model.module.state_dict().values()
-    peer.load_state_dict(dict(zip(peer.state_dict(), ours, strict=True)))
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours, strict=True)))
     x = model.prepare(CAT)
     with torch.no_grad():
-        assert torch.allclose(peer(x), model.run(x).logits, atol=1e-5)
+        assert torch.allclose(theirs(x), model.run(x).logits, atol=1e-5)

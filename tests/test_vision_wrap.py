@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torchvision_here import import_torchvision
+from vision_peers import peer
 
 from llm_workings.core.errors import BadFile, BadInput, BadShape, NotSupported, UnknownName
 from llm_workings.models.vision_load import load_state, load_vision
@@ -270,7 +270,7 @@ def test_what_cannot_be_wrapped(given: Any, options: dict[str, Any], error: type
 
 # --- other libraries --------------------------------------------------------------------------------
 def test_a_resnet_of_torchvision_is_wrapped(tmp_path: Path) -> None:
-    import_torchvision()
+    peer("torchvision")
     from torchvision.models import resnet18
 
     model = load_vision("torchvision:resnet18")

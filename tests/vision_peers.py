@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.torchvision_here import declare_operators
+
 
 def peer(name: str) -> ModuleType:
-    """A peer's module, or a skipped test.
-
-    Zennit and pytorch-grad-cam import torchvision, whose compiled operators may be of another build than
-    torch is; they use none of them. Then its descriptions of operators that are not there are passed over.
-    """
-    try:
-        importlib.import_module("torchvision")
-    except ImportError:
-        pass
-    except RuntimeError:
-        described = torch.library.register_fake
-
-        def pass_over(*args: Any, **kwargs: Any) -> Callable[[Any], Any]:
-            return lambda function: function
-
-        torch.library.register_fake = pass_over  # type: ignore[assignment]
-        try:
-            importlib.import_module("torchvision")
-        finally:
-            torch.library.register_fake = described
+    """A peer's module, or a skipped test. Most import torchvision, which may need help to be imported."""
+    declare_operators()
     return pytest.importorskip(name)
 
 

@@ -1523,20 +1523,20 @@ export interface Patching {
   /** The best guesses after the clean text, and how the two answers stand; best first. */
   clean_answer: Guess[];
   corrupted_answer: Guess[];
+  direction: "denoising" | "noising";
+  metric: string;
+  /** What the metric is counted in. */
+  unit: string;
+  clean_value: number;
+  corrupted_value: number;
+  /** Whether the two runs score differently, so that there is a scale from 0 to 1 between them. */
+  comparable: boolean;
   kind: "resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out" | "z" | "q" | "k" | "v" | "pattern" | "mlp_post" | "nodes";
   /** What is told apart, layer first; of nodes, the last column is the MLP. */
   axes: ("layer" | "position" | "head" | "neuron" | "node")[];
   layers: number[];
   /** `[layer, unit, position]` float64. The metric of each patched run; NaN where it is not computed (yet). An axis that is not told apart has one entry. */
   values: NdArray<Float64Array>;
-  clean_value: number;
-  corrupted_value: number;
-  metric: string;
-  /** What the metric is counted in. */
-  unit: string;
-  direction: "denoising" | "noising";
-  /** Whether the two runs score differently, so that there is a scale from 0 to 1 between them. */
-  comparable: boolean;
   done: number;
   total: number;
   /** The patches that move the metric furthest from the run they are made in, best first. */
@@ -1641,25 +1641,31 @@ export interface Paths {
   model: ModelCard;
   clean: Token[];
   corrupted: Token[];
+  /** Positions at which the two texts have different tokens. */
   differs: number[];
   corrupted_text: string;
+  /** What was changed to make the second text, if it was proposed; else empty. */
   proposed: string;
   answer: Token;
   wrong: Token;
+  /** After which token the answer is read; of a masked-language model, at which. */
   position: number;
+  /** The best guesses after the clean text, and how the two answers stand; best first. */
   clean_answer: Guess[];
   corrupted_answer: Guess[];
+  direction: "denoising" | "noising";
+  metric: string;
+  /** What the metric is counted in. */
+  unit: string;
+  clean_value: number;
+  corrupted_value: number;
+  /** Whether the two runs score differently, so that there is a scale from 0 to 1 between them. */
+  comparable: boolean;
   /** As they are written; ["logits"] for the logits. */
   receivers: string[];
   /** Of receivers whose keys or values several heads share: which, in words. */
   shared: string[];
   mlps: "frozen" | "recomputed";
-  direction: "denoising" | "noising";
-  metric: string;
-  unit: string;
-  clean_value: number;
-  corrupted_value: number;
-  comparable: boolean;
   /** `[layer, unit]` float64. The metric with each sender's path patched; the columns are the heads and then, if the model has one, the MLP. NaN where nothing is sent (the receivers are below), or where it is not computed yet. */
   values: NdArray<Float64Array>;
   /** `[layer, unit]` uint8. 1 where there is a sender. */

@@ -38,3 +38,19 @@ export function outline(surface: Surface, cell: Cell, colour: string, inset = 0,
   const y = surface.y(cell.row) + inset;
   context.strokeRect(x, y, surface.cellWidth - 2 * inset, surface.cellHeight - 2 * inset);
 }
+
+/** Writes the columns' names into the margin above the cells, the marked one's in bold. */
+export function columnNames(surface: Surface, names: string[], marked?: number): void {
+  const { context, palette, columns, width, left, top, cellWidth } = surface;
+  context.textAlign = "left";
+  context.save();
+  context.beginPath();
+  context.rect(left, 0, width - left, top);
+  context.clip();
+  context.fillStyle = palette.ink;
+  for (let column = columns[0]; column < columns[1]; column++) {
+    context.font = `${column === marked ? 600 : 400} 12px ${palette.mono}`;
+    context.fillText(fit(context, names[column]!, cellWidth - 8), surface.x(column) + 4, top / 2);
+  }
+  context.restore();
+}

@@ -15,7 +15,7 @@ from llm_workings.core.progress import SILENT, Progress
 from .gradients import Baseline, baseline_of
 from .result import Attribution, warnings_of
 from .running import answer, batch_size, check_input, explaining, of_rows, scores_of
-from .targets import AnyTarget, as_target
+from .targets import AnyTarget, Target, as_target
 
 Window = int | Sequence[int]
 
@@ -69,13 +69,12 @@ def _losses(
     module: nn.Module,
     x: Tensor,
     base: Tensor,
-    target: object,
+    target: Target,
     windows: list[tuple[slice, ...]],
     batch: int | None,
     progress: Progress,
 ) -> Tensor:
     """What each window's covering takes from the score, `[row, window]`."""
-    target = as_target(target)  # type: ignore[arg-type]
     count = len(windows)
     total = len(x) * count
     with explaining(module), torch.no_grad():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +30,11 @@ def explaining(module: nn.Module) -> Iterator[None]:
     An activation that writes over its input would change what a layer before it is remembered to have given.
     """
     modes = {part: part.training for part in module.modules()}
-    inplace = [part for part in modes if getattr(part, "inplace", False) is True]
+    inplace: list[Any] = [part for part in modes if getattr(part, "inplace", False) is True]
     asking = [weight for weight in module.parameters() if weight.requires_grad]
     module.eval()
     for part in inplace:
-        part.inplace = False  # type: ignore[assignment]
+        part.inplace = False
     for weight in asking:
         weight.requires_grad_(False)
     try:
@@ -42,7 +43,7 @@ def explaining(module: nn.Module) -> Iterator[None]:
         for part, mode in modes.items():
             part.training = mode
         for part in inplace:
-            part.inplace = True  # type: ignore[assignment]
+            part.inplace = True
         for weight in asking:
             weight.requires_grad_(True)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +133,7 @@ def make_pictures(name: str, n: int = 100, *, seed: int = 0, part: Part = "test"
     if name == "digits":
         return _digits(n, seed, part)
     pictures = Pictures(
-        name=name,  # type: ignore[arg-type]
+        name=cast(PictureName, name),
         images=np.empty((n, 3, SIDE, SIDE), np.float32),
         labels=np.arange(n) % len(CLASSES),
         masks=np.empty((n, SIDE, SIDE), bool),

@@ -10,6 +10,7 @@ import numpy as np
 
 from llm_workings.core.wire import pack
 from llm_workings.views.attention import Attention
+from llm_workings.views.head import Head
 from llm_workings.views.head_scores import NAMES
 
 from .recorder import Recorder
@@ -38,7 +39,7 @@ def record(recorder: Recorder) -> None:
     off = [(ref["layer"], ref["head"]) for ref in seen["ablate"]]
     pinned = [ref for ref in _heads(recorder.state.get("pin", "")) if ref in whole]
     for layer, head in pinned:
-        _record_pinned(recorder, layer, head, seen, off)
+        _record_pinned(recorder, layer, head, seen, off, len(atlas.tokens))
         _record_circuits(recorder, layer, head, seen, len(atlas.tokens))
         if atlas.other is not None:
             on_it = {**seen, "prompt": recorder.asked["corrupted"]}
@@ -77,8 +78,9 @@ def record(recorder: Recorder) -> None:
 def record_head(recorder: Recorder) -> None:
     """The exact rows of the head, and its raw scores."""
     recorder.record("head", {"with_scores": True})
-    n = len(recorder.first.tokens)  # type: ignore[attr-defined]
-    _record_rows(recorder, recorder.asked["layer"], recorder.asked["head"], {}, n)
+    head = recorder.first
+    assert isinstance(head, Head)
+    _record_rows(recorder, recorder.asked["layer"], recorder.asked["head"], {}, len(head.tokens))
 
 
 def _record_circuits(recorder: Recorder, layer: int, head: int, seen: Mapping[str, Any], n: int) -> None:
@@ -99,11 +101,11 @@ def _record_circuits(recorder: Recorder, layer: int, head: int, seen: Mapping[st
 
 
 def _record_pinned(
-    recorder: Recorder, layer: int, head: int, seen: Mapping[str, Any], off: list[tuple[int, int]]
+    recorder: Recorder, layer: int, head: int, seen: Mapping[str, Any], off: list[tuple[int, int]], n: int
 ) -> None:
     """The pinned head's rows, and what the page asks when this head is switched on or off."""
     recorder.record("head", {**seen, **_ref(layer, head)})
-    _record_rows(recorder, layer, head, seen, len(recorder.first.tokens))  # type: ignore[attr-defined]
+    _record_rows(recorder, layer, head, seen, n)
     others = [ref for ref in off if ref != (layer, head)]
     both = others if (layer, head) in off else [*off, (layer, head)]
     for mode in ("zero", "mean"):

@@ -6,23 +6,22 @@ Each toy is a few lines here (what it is and how it was trained) and one file in
 
 from __future__ import annotations
 
-import argparse
-import os
 import string
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm_workings.core.errors import BadFile, Cancelled, LabError, unknown
+from llm_workings.core.errors import BadFile, unknown
+from llm_workings.core.files import write_whole
 from llm_workings.core.progress import Progress
 from llm_workings.core.wire import Payload, pack, unpack
 
 from . import spec as sp
 from .spec_json import from_json, to_json
+from .training_command import training_command
 
 if TYPE_CHECKING:
     from .tokens import Tokenizer
@@ -203,51 +202,30 @@ def write_toy(toy: Toy, model: Transformer, history: list[Measure], path: Path) 
         weights={key: value.detach().numpy() for key, value in model.state_dict().items()},
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with open(handle, "wb") as stream:
-            stream.write(pack(file))
-        os.chmod(unfinished, 0o644)  # mkstemp's files are their owner's alone
-        os.replace(unfinished, path)
-    except BaseException:
-        os.unlink(unfinished)
-        raise
+    write_whole(path, pack(file), example=f"{toy.name}.safetensors")
 
 
 # --- training them again -----------------------------------------------------------------------
 def main(arguments: list[str] | None = None) -> int:
     """`python -m llm_workings.models.toys NAME [-o FILE]`"""
-    parser = argparse.ArgumentParser(
-        prog="python -m llm_workings.models.toys",
-        description="Train a packaged toy again, on one core and from its fixed seed.",
-        epilog="Toys: " + "; ".join(f"{toy.name} ({toy.title})" for toy in TOYS.values()),
-    )
-    parser.add_argument("name", help="which toy")
-    parser.add_argument("-o", "--output", type=Path, help="where to write it (default: in the package)")
-    options = parser.parse_args(arguments)
-    last = ""
 
-    def show(what: str, done: int, total: int) -> None:
-        nonlocal last
-        if what != last:  # a new measurement
-            print(f"{done:5}/{total}  {what}", flush=True)
-            last = what
-
-    try:
-        toy = find_toy(options.name)
+    def work(name: str, output: Path | None, progress: Progress) -> Path:
+        toy = find_toy(name)
         from .toy_training import train
 
-        path = options.output or toy.path
-        model, history = train(toy.spec, toy.recipe, progress=Progress(show))
+        path = output or toy.path
+        model, history = train(toy.spec, toy.recipe, progress=progress)
         write_toy(toy, model, history, path)
-    except (KeyboardInterrupt, Cancelled):
-        print("Stopped; nothing was written.", file=sys.stderr)
-        return 130
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"Wrote {path} ({path.stat().st_size / 1000:.0f} kB).")
-    return 0
+        return path
+
+    return training_command(
+        arguments,
+        module="llm_workings.models.toys",
+        description="Train a packaged toy again, on one core and from its fixed seed.",
+        name="which toy",
+        choices="Toys: " + "; ".join(f"{toy.name} ({toy.title})" for toy in TOYS.values()),
+        work=work,
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ one that lies.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,11 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from llm_workings.core.errors import Cancelled, LabError, unknown
+from llm_workings.core.errors import unknown
 from llm_workings.core.progress import SILENT, Progress
 from llm_workings.core.seeds import generator, seeded
 from llm_workings.data.pictures import PICTURES, PictureName, make_pictures
 
+from .training_command import training_command
 from .vision import MEAN, STD, ConvNet, Epoch, write_net
 from .vision_nets import VISION_NETS, PackagedNet
 
@@ -85,7 +85,10 @@ def _train(module: ConvNet, net: PackagedNet, progress: Progress) -> list[Epoch]
 
 
 def _lay_out(module: ConvNet, order: torch.memory_format) -> None:
-    module.to(memory_format=order)  # type: ignore[call-overload]
+    """The convolutions' weights in another order of memory; their numbers stay."""
+    for weight in module.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=order)
 
 
 def scaled(images: Tensor) -> Tensor:
@@ -110,38 +113,24 @@ def accuracy(module: ConvNet, images: Tensor, labels: Tensor) -> float:
 # --- the command -------------------------------------------------------------------------------
 def main(arguments: list[str] | None = None) -> int:
     """`python -m llm_workings.models.vision_training shapes|shortcut|digits [-o FILE]`"""
-    nets = {net.data: net for net in VISION_NETS.values()}
-    parser = argparse.ArgumentParser(
-        prog="python -m llm_workings.models.vision_training",
+    nets = {str(net.data): net for net in VISION_NETS.values()}
+
+    def work(name: str, output: Path | None, progress: Progress) -> Path:
+        if name not in nets:
+            raise unknown("set to train on", name, nets)
+        path = output or nets[name].path
+        module, history = train(nets[name], progress=progress)
+        write_net(nets[name], module, history, path)
+        return path
+
+    return training_command(
+        arguments,
+        module="llm_workings.models.vision_training",
         description="Train a packaged vision net again, on one core and from its fixed seed.",
-        epilog="Sets: " + "; ".join(f"{data} ({net.title})" for data, net in nets.items()),
+        name="the set of pictures that it learns from",
+        choices="Sets: " + "; ".join(f"{data} ({net.title})" for data, net in nets.items()),
+        work=work,
     )
-    parser.add_argument("name", help="the set of pictures that it learns from")
-    parser.add_argument("-o", "--output", type=Path, help="where to write it (default: in the package)")
-    options = parser.parse_args(arguments)
-    last = ""
-
-    def show(what: str, done: int, total: int) -> None:
-        nonlocal last
-        if what != last:  # a new measurement
-            print(f"{done:5}/{total}  {what}", flush=True)
-            last = what
-
-    try:
-        if options.name not in nets:
-            raise unknown("set to train on", options.name, nets)
-        net = nets[options.name]
-        path = options.output or net.path
-        module, history = train(net, progress=Progress(show))
-        write_net(net, module, history, path)
-    except (KeyboardInterrupt, Cancelled):
-        print("Stopped; nothing was written.", file=sys.stderr)
-        return 130
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"Wrote {path} ({path.stat().st_size / 1000:.0f} kB).")
-    return 0
 
 
 if __name__ == "__main__":

@@ -342,9 +342,9 @@ def _copied(module: nn.Module, name: str) -> nn.Module:
             f"{name} cannot be copied: {error}",
             hint="The copy keeps your own module as it is. Give a module of parameters and submodules only.",
         ) from error
-    for part in copied.modules():
-        if getattr(part, "inplace", None) is True:
-            part.inplace = False  # type: ignore[assignment]
+    inplace: list[Any] = [part for part in copied.modules() if getattr(part, "inplace", None) is True]
+    for part in inplace:
+        part.inplace = False
     if isinstance(copied, torch.jit.ScriptModule):
         raise NotSupported(
             f"{name} is compiled by TorchScript, which runs no hooks.", hint="Give the module itself."

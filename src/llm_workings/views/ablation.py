@@ -313,11 +313,12 @@ def _ask(
 ) -> _Asked:
     from llm_workings.causal import metrics
 
+    from .passes import answered
+
     language_model = base.model
     if position is None:
-        mask = language_model.tokenizer.mask_id
-        masked = not base.spec.causal and mask in base.tokens
-        position = base.tokens.index(mask) if masked and mask is not None else base.n - 1
+        position = answered(language_model, base.tokens)
+        position = base.n - 1 if position is None else position
     if position >= base.n:
         raise BadInput(
             f"There is no position {position}: the text has positions 0 to {base.n - 1}.",

@@ -167,8 +167,9 @@ def adversary(
     away = shown.label if shown.label is not None else int(plain.answers[0])
     label = np.array([away])
     lab.progress.report("misleading this picture")
-    size = {"epsilon": epsilon / 255, "steps": steps, "seed": seed}
-    made = mislead(model, clean, label, attack, **size, progress=lab.progress)  # type: ignore[arg-type]
+    made = mislead(
+        model, clean, label, attack, epsilon=epsilon / 255, steps=steps, seed=seed, progress=lab.progress
+    )
     misled = collect(model, made, layers=names)
     noisy = noise_like(clean, made, seed=seed)
     kind = set_of(net) if net in VISION_NETS else ""
@@ -220,7 +221,7 @@ def adversary(
     def measure() -> Misled:
         lab.progress.publish(lambda: payload(None))
         show = lambda so_far: lab.progress.publish(lambda: payload(so_far))  # noqa: E731
-        return _over(lab, model, net, n, attack, size, show)
+        return _over(lab, model, net, n, attack, epsilon / 255, steps, seed, show)
 
     return payload(lab.found(net, ("misled", n, attack, epsilon, steps, seed), measure))
 
@@ -296,7 +297,9 @@ def _over(
     net: str,
     n: int,
     attack: Literal["pgd", "fgsm"],
-    size: dict[str, float],
+    epsilon: float,
+    steps: int,
+    seed: int,
     show: Callable[[Misled], None],
 ) -> Misled:
     """The set, twenty pictures at a time."""
@@ -313,16 +316,13 @@ def _over(
         lab.progress.report("misleading the set", begin, n)
         at = slice(begin, min(n, begin + AT_ONCE))
         clean, labels = torch.from_numpy(pictures.images[at]), pictures.labels[at]
-        seed = int(size["seed"]) + begin
-        made = mislead(
-            model, clean, labels, attack, epsilon=size["epsilon"], steps=int(size["steps"]), seed=seed
-        )
+        made = mislead(model, clean, labels, attack, epsilon=epsilon, steps=steps, seed=seed + begin)
         both = [collect(model, side, layers=names) for side in (clean, made)]
         whole = whole.and_(
             Misled(
                 labels,
                 distances(model, clean, made, names),
-                distances(model, clean, noise_like(clean, made, seed=seed), names),
+                distances(model, clean, noise_like(clean, made, seed=seed + begin), names),
                 np.array([[strangeness(one.at(name), known.at(name)) for name in names] for one in both]),
                 np.stack([one.logits for one in both]),
             )

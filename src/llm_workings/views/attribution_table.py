@@ -31,7 +31,7 @@ from .lab import Lab
 from .vision_parts import DEFAULT_NET, Net, NetCard, net_card
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from llm_workings.attribution.gallery import Method
 
@@ -244,7 +244,7 @@ def _row(lab: Lab, posed: Posed, name: str, method: Method, truth: Truth, seed: 
     )
 
 
-def _chance(module: object, truth: Truth, seed: int) -> list[float]:
+def _chance(module: nn.Module, truth: Truth, seed: int) -> list[float]:
     """Areas under deletion and insertion in a random order."""
     import torch
 
@@ -253,5 +253,5 @@ def _chance(module: object, truth: Truth, seed: int) -> list[float]:
 
     draw = torch.Generator().manual_seed(seed)
     order = torch.rand((len(truth.x), *truth.x.shape[2:]), generator=draw).to(truth.x)
-    drawn = curves(module, truth.x, probability(truth.labels), order, steps=TAKEN)  # type: ignore[arg-type]
+    drawn = curves(module, truth.x, probability(truth.labels), order, steps=TAKEN)
     return [float(drawn.deletion_area.mean()), float(drawn.insertion_area.mean())]

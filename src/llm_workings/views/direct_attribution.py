@@ -176,14 +176,13 @@ def direct_attribution(
     """
     from llm_workings.causal.direct_attribution import attribute
 
-    from .passes import Pass, guesses
+    from .passes import Pass, answered, guesses
 
     base = lab.base(model, prompt)
     language_model = base.model
     if position is None:
-        mask = language_model.tokenizer.mask_id
-        masked = not language_model.spec.causal and mask in base.tokens
-        position = base.tokens.index(mask) if masked and mask is not None else base.n - 1
+        position = answered(language_model, base.tokens)
+        position = base.n - 1 if position is None else position
     best = int(base.logits[position].argmax()) if 0 <= position < base.n else 0
     right = best if answer is None else language_model.token(answer)
     off = None if wrong is None else language_model.token(wrong)

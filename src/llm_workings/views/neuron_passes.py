@@ -21,6 +21,7 @@ from llm_workings.trace.edits import Edit, Replace, Where, Zero
 
 from .lab import token_of
 from .parts import Guess, Token
+from .passes import answered, best_of
 
 if TYPE_CHECKING:
     from llm_workings.trace.model import LanguageModel
@@ -49,7 +50,7 @@ def target_of(base: Base, answer: str | None, wrong: str | None) -> Target:
     Raises `BadInput` for an answer that is not one token, with how it splits, and for two equal ones.
     """
     model = base.model
-    position = _answered(base)
+    position = None if isinstance(model.spec.head, NoHead) else answered(model, base.tokens)
     if position is None:
         return Target(None, None, None, None, [])
     logits = base.logits[position]
@@ -66,40 +67,12 @@ def target_of(base: Base, answer: str | None, wrong: str | None) -> Target:
         token_of(model, right),
         None if other is None else token_of(model, other),
         _followed(logits, right, other),
-        guesses_of(model, logits),
+        best_of(model, logits, most=GUESSES),
     )
-
-
-def guesses_of(model: LanguageModel, logits: Tensor, also: int | None = None) -> list[Guess]:
-    """The best tokens of one position's logits, and how one more stands; best first."""
-    wide = logits.double()
-    total = wide.logsumexp(0)
-    chosen = dict.fromkeys([*wide.topk(min(GUESSES, len(wide))).indices.tolist()])
-    if also is not None:
-        chosen[also] = None
-    found = [
-        Guess(
-            token=token_of(model, index),
-            probability=float((wide[index] - total).exp()),
-            logit=float(wide[index]),
-            rank=int((wide > wide[index]).sum()),
-        )
-        for index in chosen
-    ]
-    return sorted(found, key=lambda guess: guess.rank)
 
 
 def _followed(logits: Tensor, right: int, wrong: int | None) -> float:
     return float(logits[right].double() - (0 if wrong is None else logits[wrong].double()))
-
-
-def _answered(base: Base) -> int | None:
-    if isinstance(base.spec.head, NoHead):
-        return None
-    if base.spec.causal:
-        return base.n - 1
-    mask = base.model.tokenizer.mask_id
-    return base.tokens.index(mask) if mask in base.tokens else None
 
 
 def shares_of(base: Base, target: Target) -> tuple[DirectAttribution | None, str]:
@@ -306,5 +279,5 @@ def without(base: Base, layer: int, neuron: int, target: Target, value: float) -
         value,
         _followed(after, target.answer.id, wrong),
         float((p.exp() * (p - q)).sum().clamp(min=0)),
-        guesses_of(base.model, after, target.answer.id),
+        best_of(base.model, after, most=GUESSES, also=[target.answer.id]),
     )

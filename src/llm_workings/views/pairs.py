@@ -18,7 +18,8 @@ from .parts import Guess, ModelCard, Token, quoted
 if TYPE_CHECKING:
     from llm_workings.causal.base import Base
     from llm_workings.causal.metrics import Metric
-    from llm_workings.causal.patching import Pair
+    from llm_workings.causal.patching import Pair, Patching
+    from llm_workings.causal.path_patching import PathPatching
     from llm_workings.trace.model import LanguageModel
 
 MetricName = Literal["logit_difference", "logit", "probability", "log_probability", "rank", "kl", "loss"]
@@ -88,6 +89,34 @@ At = Annotated[
 
 
 # --- the pair, made whole --------------------------------------------------------------------------
+class PosedPair(Payload):
+    """What every picture of a posed pair shows of it: the texts, their answers, the two runs themselves."""
+
+    model: ModelCard
+    clean: list[Token]
+    corrupted: list[Token]
+    differs: list[int]
+    """Positions at which the two texts have different tokens."""
+    corrupted_text: str
+    proposed: str
+    """What was changed to make the second text, if it was proposed; else empty."""
+    answer: Token
+    wrong: Token
+    position: int
+    """After which token the answer is read; of a masked-language model, at which."""
+    clean_answer: list[Guess]
+    """The best guesses after the clean text, and how the two answers stand; best first."""
+    corrupted_answer: list[Guess]
+    direction: Literal["denoising", "noising"]
+    metric: str
+    unit: str
+    """What the metric is counted in."""
+    clean_value: float
+    corrupted_value: float
+    comparable: bool
+    """Whether the two runs score differently, so that there is a scale from 0 to 1 between them."""
+
+
 @dataclass(frozen=True)
 class Posed:
     """A question that a patch can answer: two texts that align, their answers, and how it is measured."""
@@ -100,6 +129,33 @@ class Posed:
     corrupted_text: str
     proposed: str
     """What was changed to make the second text, if it was proposed; else empty."""
+
+    def shown(self, lab: Lab, found: Patching | PathPatching) -> dict[str, Any]:
+        """The fields of a `PosedPair`, of what a sweep over the pair found."""
+        from .passes import best_of
+
+        model, clean, corrupted = self.pair.model, self.pair.clean, self.pair.corrupted
+        answers = (self.answer, self.wrong)
+        span = abs(found.clean - found.corrupted)
+        return {
+            "model": lab.card(model),
+            "clean": lab.tokens(model, clean.tokens),
+            "corrupted": lab.tokens(model, corrupted.tokens),
+            "differs": self.pair.differs,
+            "corrupted_text": self.corrupted_text,
+            "proposed": self.proposed,
+            "answer": lab.tokens(model, [self.answer])[0],
+            "wrong": lab.tokens(model, [self.wrong])[0],
+            "position": self.position,
+            "clean_answer": best_of(model, clean.logits[self.position], most=SHOWN, also=answers),
+            "corrupted_answer": best_of(model, corrupted.logits[self.position], most=SHOWN, also=answers),
+            "direction": found.direction,
+            "metric": found.metric,
+            "unit": self.metric.unit,
+            "clean_value": found.clean,
+            "corrupted_value": found.corrupted,
+            "comparable": span > 1e-12 * max(abs(found.clean), abs(found.corrupted), 1.0),
+        }
 
 
 def pose(
@@ -189,7 +245,7 @@ def place_of_answer(base: Base, at: int | None) -> int:
     if base.spec.causal:
         return base.n - 1
     mask = base.model.tokenizer.mask_id
-    if base.tokens.count(mask) != 1 or mask is None:  # type: ignore[arg-type]
+    if mask is None or base.tokens.count(mask) != 1:
         said = "" if mask is None else f" Put one {base.model.tokenizer.piece(mask)} into both texts."
         raise BadInput(
             f"{base.model.name} reads both ways and answers at a mask, of which this text has "
@@ -235,27 +291,6 @@ def _best(base: Base, position: int, other: int | None) -> int:
     """The best guess at a position that is not `other`."""
     best = [int(token) for token in base.logits[position].topk(2).indices]
     return best[1] if best[0] == other else best[0]
-
-
-def guesses_of(
-    model: LanguageModel, logits: Any, also: tuple[int, ...] = (), most: int = SHOWN
-) -> list[Guess]:
-    """The best guesses of one position's logits `[vocabulary]`, and how those of `also` stand; best first."""
-    from .lab import token_of
-
-    logits = logits.detach().double()
-    total = logits.logsumexp(0)
-    chosen = dict.fromkeys([*logits.topk(min(most, len(logits))).indices.tolist(), *also])
-    found = [
-        Guess(
-            token=token_of(model, index),
-            probability=float((logits[index] - total).exp()),
-            logit=float(logits[index]),
-            rank=int((logits > logits[index]).sum()),
-        )
-        for index in chosen
-    ]
-    return sorted(found, key=lambda guess: guess.rank)
 
 
 # --- the pair as it is typed -----------------------------------------------------------------------

@@ -13,7 +13,7 @@ from llm_workings.models.catalogue import DEFAULT_MODEL
 
 from .contract import Layer, ModelName, Prompt, view
 from .lab import Lab
-from .pairs import Answer, At, Corrupted, Direction, Measured, Wrong, guesses_of, pose
+from .pairs import SHOWN, Answer, At, Corrupted, Direction, Measured, Wrong, pose
 from .parts import Guess, ModelCard, Token, percent, quoted
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def patched_answer(
     from llm_workings.models.sites import select, site
     from llm_workings.trace.edits import Edit
 
+    from .passes import best_of
+
     posed = pose(lab, model, prompt, corrupted, answer, wrong, metric, at)
     pair = posed.pair
     into, source = (pair.corrupted, pair.clean) if direction == "denoising" else (pair.clean, pair.corrupted)
@@ -149,7 +151,7 @@ def patched_answer(
         RunAnswer(
             run=name,
             value=found,
-            guesses=guesses_of(pair.model, scores, answers),
+            guesses=best_of(pair.model, scores, most=SHOWN, also=answers),
             written=lab.tokens(pair.model, _written(lab, posed, base, length, edits)),
         )
         for name, found, scores, base, edits in parts

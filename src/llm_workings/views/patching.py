@@ -15,8 +15,8 @@ from llm_workings.models.catalogue import DEFAULT_MODEL
 
 from .contract import ModelName, Prompt, view
 from .lab import Lab
-from .pairs import Answer, At, Corrupted, Direction, Measured, Posed, Wrong, guesses_of, measured, pose
-from .parts import Guess, ModelCard, Token, quoted
+from .pairs import Answer, At, Corrupted, Direction, Measured, Posed, PosedPair, Wrong, measured, pose
+from .parts import quoted
 
 if TYPE_CHECKING:
     from llm_workings.causal.patching import Patching as Found
@@ -82,24 +82,9 @@ class PatchedPlace(Payload):
     """In short: `23.3`, `MLP 4`, `layer 16 at 9`."""
 
 
-class Patching(Payload):
+class Patching(PosedPair):
     """The metric of every patched run, between those of the two runs themselves."""
 
-    model: ModelCard
-    clean: list[Token]
-    corrupted: list[Token]
-    differs: list[int]
-    """Positions at which the two texts have different tokens."""
-    corrupted_text: str
-    proposed: str
-    """What was changed to make the second text, if it was proposed; else empty."""
-    answer: Token
-    wrong: Token
-    position: int
-    """After which token the answer is read; of a masked-language model, at which."""
-    clean_answer: list[Guess]
-    """The best guesses after the clean text, and how the two answers stand; best first."""
-    corrupted_answer: list[Guess]
     kind: Kind
     axes: list[Literal["layer", "position", "head", "neuron", "node"]]
     """What is told apart, layer first; of nodes, the last column is the MLP."""
@@ -107,14 +92,6 @@ class Patching(Payload):
     values: Annotated[np.ndarray, Tensor("float64", "layer unit position")]
     """The metric of each patched run; NaN where it is not computed (yet). An axis that is not told apart
     has one entry."""
-    clean_value: float
-    corrupted_value: float
-    metric: str
-    unit: str
-    """What the metric is counted in."""
-    direction: Literal["denoising", "noising"]
-    comparable: bool
-    """Whether the two runs score differently, so that there is a scale from 0 to 1 between them."""
     done: int
     total: int
     strongest: list[PatchedPlace]
@@ -272,32 +249,12 @@ class _Sweeps:
         return self._payload(found, values.numpy(), list(found.axes))
 
     def _payload(self, found: Found, values: np.ndarray, axes: list[Any]) -> Patching:
-        posed, model = self.posed, self.posed.pair.model
-        span = abs(found.clean - found.corrupted)
-        clean, corrupted = posed.pair.clean, posed.pair.corrupted
-        answers = (posed.answer, posed.wrong)
         return Patching(
-            model=self.lab.card(model),
-            clean=self.lab.tokens(model, clean.tokens),
-            corrupted=self.lab.tokens(model, corrupted.tokens),
-            differs=posed.pair.differs,
-            corrupted_text=posed.corrupted_text,
-            proposed=posed.proposed,
-            answer=self.lab.tokens(model, [posed.answer])[0],
-            wrong=self.lab.tokens(model, [posed.wrong])[0],
-            position=posed.position,
-            clean_answer=guesses_of(model, clean.logits[posed.position], answers),
-            corrupted_answer=guesses_of(model, corrupted.logits[posed.position], answers),
+            **self.posed.shown(self.lab, found),
             kind=self.kind,
             axes=axes,
             layers=list(found.layers),
             values=values,
-            clean_value=found.clean,
-            corrupted_value=found.corrupted,
-            metric=found.metric,
-            unit=posed.metric.unit,
-            direction=self.direction,
-            comparable=span > 1e-12 * max(abs(found.clean), abs(found.corrupted), 1.0),
             done=int(np.isfinite(values).sum()),
             total=values.size,
             strongest=self._strongest(values, axes, found),

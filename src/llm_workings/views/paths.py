@@ -12,8 +12,7 @@ from llm_workings.models.catalogue import DEFAULT_MODEL
 
 from .contract import ModelName, Prompt, view
 from .lab import Lab
-from .pairs import Answer, At, Corrupted, Direction, Measured, Posed, Wrong, guesses_of, measured, pose
-from .parts import Guess, ModelCard, Token
+from .pairs import Answer, At, Corrupted, Direction, Measured, Posed, PosedPair, Wrong, measured, pose
 
 if TYPE_CHECKING:
     from llm_workings.causal.path_patching import PathPatching as Found
@@ -53,31 +52,14 @@ class Sender(Payload):
         return f"MLP {self.layer}" if self.head is None else f"{self.layer}.{self.head}"
 
 
-class Paths(Payload):
+class Paths(PosedPair):
     """What every sender's direct path into the receivers does to the metric."""
 
-    model: ModelCard
-    clean: list[Token]
-    corrupted: list[Token]
-    differs: list[int]
-    corrupted_text: str
-    proposed: str
-    answer: Token
-    wrong: Token
-    position: int
-    clean_answer: list[Guess]
-    corrupted_answer: list[Guess]
     receivers: list[str]
     """As they are written; ["logits"] for the logits."""
     shared: list[str]
     """Of receivers whose keys or values several heads share: which, in words."""
     mlps: Literal["frozen", "recomputed"]
-    direction: Literal["denoising", "noising"]
-    metric: str
-    unit: str
-    clean_value: float
-    corrupted_value: float
-    comparable: bool
     values: Annotated[np.ndarray, Tensor("float64", "layer unit")]
     """The metric with each sender's path patched; the columns are the heads and then, if the model has
     one, the MLP. NaN where nothing is sent (the receivers are below), or where it is not computed yet."""
@@ -143,8 +125,7 @@ def path_patching(
 def _payload(lab: Lab, posed: Posed, asked: list[str], found: Found) -> Paths:
     from llm_workings.models.spec import NoMLP
 
-    model = posed.pair.model
-    spec = model.spec
+    spec = posed.pair.model.spec
     n_heads = spec.attention.n_heads
     shape = (spec.n_layers, n_heads + (not isinstance(spec.mlp, NoMLP)))
     values, sends = np.full(shape, np.nan), np.zeros(shape, np.uint8)
@@ -157,30 +138,11 @@ def _payload(lab: Lab, posed: Posed, asked: list[str], found: Found) -> Paths:
         for receiver in found.receivers
         if len(heads := receiver.shared(posed.pair.clean)) > 1
     ]
-    clean, corrupted = posed.pair.clean, posed.pair.corrupted
-    answers = (posed.answer, posed.wrong)
-    span = abs(found.clean - found.corrupted)
     return Paths(
-        model=lab.card(model),
-        clean=lab.tokens(model, clean.tokens),
-        corrupted=lab.tokens(model, corrupted.tokens),
-        differs=posed.pair.differs,
-        corrupted_text=posed.corrupted_text,
-        proposed=posed.proposed,
-        answer=lab.tokens(model, [posed.answer])[0],
-        wrong=lab.tokens(model, [posed.wrong])[0],
-        position=posed.position,
-        clean_answer=guesses_of(model, clean.logits[posed.position], answers),
-        corrupted_answer=guesses_of(model, corrupted.logits[posed.position], answers),
+        **posed.shown(lab, found),
         receivers=[str(receiver) for receiver in found.receivers] or asked,
         shared=shared,
         mlps=found.mlps,
-        direction=found.direction,
-        metric=found.metric,
-        unit=posed.metric.unit,
-        clean_value=found.clean,
-        corrupted_value=found.corrupted,
-        comparable=span > 1e-12 * max(abs(found.clean), abs(found.corrupted), 1.0),
         values=values,
         sends=sends,
         done=int(np.isfinite(values).sum()),
