@@ -111,8 +111,9 @@ class Visits:
 
 
 def state_of(page: Page) -> dict[str, str]:
-    """What the page's address carries."""
-    return {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
+    """What the page's address carries, as the page itself has it: `page.url` is told of a change later."""
+    query = page.evaluate("() => location.search").removeprefix("?")
+    return {key: values[0] for key, values in parse_qs(query).items()}
 
 
 def inspector_of(page: Page) -> Locator:

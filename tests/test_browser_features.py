@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser_lab import Visits, axe_finds_nothing, inspector_of, three
+from browser_lab import Visits, axe_finds_nothing, inspector_of, state_of, three
 from playwright.sync_api import Locator, Page, expect
 
 from llm_workings.views import REGISTRY
@@ -114,7 +114,7 @@ def test_real_pictures_are_read_pinned_and_taken_along(
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     second = climbed.best.names[1]
-    assert f"pin={second.replace(':', '%3A')}" in page.url
+    assert state_of(page)["pin"] == second
     expect(inspector_of(page).get_by_text(second)).to_be_visible()
     page.keyboard.press("Escape")
     expect(page).not_to_have_url(re.compile("pin="))

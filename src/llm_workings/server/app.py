@@ -154,7 +154,7 @@ def _jobs_routes(served: Served, jobs: Jobs, store: Store, limits: Limits) -> AP
                 "view",
                 ask.name,
                 served.viewing(ask.name, asked),
-                model=getattr(asked, "model", ""),
+                model=getattr(asked, "model", getattr(asked, "net", "")),
                 request=asked.model_dump(mode="json"),
                 record=ask.record,
             )
