@@ -108,11 +108,59 @@ def test_a_file_opens_with_the_neuron_and_its_corpus(mlp: Visits, tmp_path: Path
         from llm_workings.neurons import scan
 
         patch.setattr(scan, "cache_folder", lambda: tmp_path)
-        path.write_text(export_view(lab, "neuron", request), "utf-8")
+        path.write_text(export_view(lab, "neuron", request, {"excite": "high", "excite_n": "2"}), "utf-8")
     page = mlp.context().new_page()
     page.goto(path.as_uri())
     expect(page.get_by_role("application", name="Neuron 0.3 along the text")).to_be_visible(timeout=WAIT)
     expect(page.get_by_role("img", name="Histogram over 2,742 tokens")).to_be_visible(timeout=WAIT)
+    expect(page.get_by_text("The best prompt comes to")).to_be_visible()
+
+
+def test_a_prompt_is_written_stopped_kept_and_opened_as_the_text(mlp: Visits) -> None:
+    page = mlp.open("/mlp", prompt=TEXT, neuron="12.5", excite_n="4")
+    writer = page.get_by_role("region", name="A prompt that excites it")
+    writer.get_by_role("button", name="Write a prompt that excites it").click(timeout=WAIT)
+    assert state_of(page)["excite"] == "high"
+    prompts = writer.get_by_role("list", name="Prompts, and the best real text").get_by_role("listitem")
+    expect(prompts.first).to_be_visible(timeout=WAIT)  # as far as it is written
+    writer.get_by_role("button", name="Cancel").click()
+    expect(writer.get_by_text("The writing was stopped.")).to_be_visible(timeout=WAIT)
+    expect(writer.get_by_text("So far: ")).to_be_visible()
+    writer.get_by_role("button", name="Write on").click()
+    to_open = writer.get_by_role("link", name="Open the prompt")
+    expect(to_open).to_have_count(4, timeout=WAIT)
+    expect(prompts).to_have_count(5)
+    found = prompts.all_inner_texts()
+    reached = [float(text.split()[0].replace("−", "-")) for text in found]
+    assert reached[:4] == sorted(reached[:4], reverse=True)
+    chart = writer.get_by_role("application", name="Activation after each step")
+    chart.focus()
+    page.keyboard.press("End")
+    expect(writer.get_by_role("status")).to_contain_text("Step 16: ")
+    expect(writer.get_by_role("status")).to_contain_text(found[0].split()[0])
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="CSV").click()
+    content = Path(saved.value.path()).read_text("utf-8")
+    assert "prompt from seed 2: after step 16" in content
+    assert "best real text: activation" in content
+
+    page.reload()
+    expect(to_open).to_have_count(4, timeout=WAIT)
+    assert prompts.all_inner_texts() == found
+    axe_finds_nothing(page)
+    page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
+
+    to_open.first.click()
+    along = page.get_by_role("application", name="Neuron 12.5 along the text")
+    expect(along).to_be_visible(timeout=WAIT)
+    assert state_of(page)["prompt"] != TEXT
+    page.get_by_label("Table").check()
+    rows = page.get_by_role("table", name="Neuron 12.5 along the text").get_by_role("row")
+    expect(rows).to_have_count(5, timeout=WAIT)
+    assert rows.last.get_by_role("cell").last.inner_text() == found[0].split()[0]
+    writer.get_by_role("button", name="close").click()
+    expect(prompts).to_have_count(0)
+    assert "excite" not in state_of(page)
 
 
 def test_probes_by_layer_and_word_fill_are_pinned_kept_and_cancelled(mlp: Visits) -> None:

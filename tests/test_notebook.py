@@ -139,6 +139,12 @@ WORKBENCH: dict[str, tuple[dict[str, Any], dict[str, str], str, dict[str, Any]]]
     "direct_attribution": ({}, {}, "direct_attribution", {"by": "head"}),
     "logit_lens": ({}, {}, "logit_lens", {"chosen": "dog"}),
     "mlp": ({}, {"neuron": "1.3"}, "neuron", {"layer": 1, "neuron": 3}),
+    "neuron": (
+        {"layer": 1, "neuron": 3},
+        {"excite": "high"},
+        "neuron_prompt",
+        {"layer": 1, "neuron": 3, "n": 2, "steps": 2},
+    ),
     "steering": ({**OWN, "n": 3}, {}, "steering", {**OWN, "n": 3, "strength": 2.0}),
 }
 
@@ -157,7 +163,9 @@ def test_the_workbench_opens_in_a_cell_and_its_next_click_is_answered(kernel: Ke
     reply, buffers = shown.ask({"id": "a:1", "view": follow, "request": click})
     assert reply == {"id": "a:1", "ok": True}
     found = unpack(buffers[0], REGISTRY[follow].payload)
-    wanted = REGISTRY[follow].run(small_lab(), {"prompt": TEXT, "model": "causal", **click})
+    whole = {"prompt": TEXT, "model": "causal", **click}
+    fields = REGISTRY[follow].request.model_fields
+    wanted = REGISTRY[follow].run(small_lab(), {k: v for k, v in whole.items() if k in fields})
     assert found.reading() == wanted.reading()  # type: ignore[attr-defined]
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from prompt_tokenizers import bytes_only
+from small_models import causal_spec, filled
 from torch import Tensor, nn
 
 import llm_workings as lw
@@ -206,6 +208,12 @@ def toy() -> lw.LanguageModel:
     return lw.load("induction-2l", device="cpu")
 
 
+@pytest.fixture
+def bytes_model() -> lw.LanguageModel:
+    """Its tokens are bytes: most rows of them are no text."""
+    return lw.LanguageModel(filled(causal_spec(vocab_size=256), 3), bytes_only(), "bytes")
+
+
 def test_a_prompt_climbs_and_its_value_is_the_model_s_own(toy: lw.LanguageModel) -> None:
     found = optimize_prompt(toy, "resid_post.1", 3, n=6, steps=12)
     assert found.history == sorted(found.history)
@@ -231,6 +239,28 @@ def test_a_direction_is_a_coordinate_when_it_is_one(toy: lw.LanguageModel) -> No
     along[7] = 3.0
     one, other = (optimize_prompt(toy, "resid_post.0", read, n=4, steps=4).tokens for read in (7, along))
     assert one == other
+
+
+def test_minus_a_coordinate_makes_it_low(toy: lw.LanguageModel) -> None:
+    down = torch.zeros(toy.spec.d_model)
+    down[7] = -1
+    found = optimize_prompt(toy, "resid_post.0", down, n=4, steps=4)
+    run = toy.run(toy.tokenizer.encode(found.text), keep="resid_post.0")
+    assert -float(run["resid_post.0"][0, -1, 7]) == pytest.approx(found.value, abs=1e-4)
+    assert found.value >= found.start
+
+
+def test_a_readable_prompt_is_read_as_the_same_tokens(bytes_model: lw.LanguageModel) -> None:
+    tokenizer = bytes_model.tokenizer
+    found = [
+        optimize_prompt(bytes_model, "resid_post.0", 2, n=5, steps=5, seed=seed, readable=True)
+        for seed in range(4)
+    ]
+    for each in found:
+        assert tokenizer.encode(each.text, special=False) == each.tokens
+        assert each.value >= each.start
+    loose = [optimize_prompt(bytes_model, "resid_post.0", 2, n=5, steps=5, seed=seed) for seed in range(4)]
+    assert any(tokenizer.encode(each.text, special=False) != each.tokens for each in loose)
 
 
 def test_fluency_makes_the_prompt_likelier(toy: lw.LanguageModel) -> None:

@@ -2243,6 +2243,77 @@ export interface CorporaRequest {
   title?: string;
 }
 
+/** One prompt as far as it is written. */
+export interface WrittenPrompt {
+  /** Of its random beginning; None where it began at the best text of the corpus. */
+  seed: number | null;
+  /** As the model reads them, with what the tokenizer sets around a text. */
+  tokens: Token[];
+  /** `[token]` float32. The neuron at each of them. */
+  values: NdArray<Float32Array>;
+  /** Which of them it was to be excited at: the last of the prompt. */
+  at: number;
+  /** Read as the same tokens again. */
+  text: string;
+  /** The activation before the first exchange. */
+  start: number;
+  /** `[step]` float32. The activation after each step. */
+  history: NdArray<Float32Array>;
+  /** Nats a token by the model itself; None where it does not say, or not yet. */
+  loss: number | null;
+}
+
+/** Prompts that were written to excite one neuron, and the best real text to compare them with. */
+export interface NeuronPrompt {
+  layer: number;
+  neuron: number;
+  lowest: boolean;
+  n: number;
+  steps: number;
+  fluency: number;
+  /** Those that were begun, the one from the corpus first. */
+  prompts: WrittenPrompt[];
+  /** How many there will be. */
+  planned: number;
+  complete: boolean;
+  /** None where the model cannot read it (`no_corpus`). */
+  corpus: CorpusEntry | null;
+  no_corpus: string;
+  /** The place of the corpus where the neuron goes furthest that way. */
+  real: NeuronExample | null;
+  /** Nats a token of that whole passage, by the model itself. */
+  real_loss: number | null;
+  /** Standard deviation over the corpus. */
+  spread: number | null;
+  /** Which prompt came furthest. */
+  best: number | null;
+  /** That one beside the real text, in words. */
+  compared: string;
+}
+
+export interface NeuronPromptRequest {
+  /** A block of the model, from 0. */
+  layer: number;
+  /** A neuron of that layer's MLP, from 0. */
+  neuron: number;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** built-in, or the name of a text that was kept: text- and 16 digits of its hash. */
+  corpus?: string;
+  /** Make the activation low, below 0, instead of high. */
+  lowest?: boolean;
+  /** How many tokens a prompt has. */
+  n?: number;
+  /** How many prompts begin at random, each another way. */
+  seeds?: number;
+  /** Of the first random prompt. */
+  seed?: number;
+  /** Exchanges of a token, at most one a step. */
+  steps?: number;
+  /** How much activation the prompt gives up for being a nat a token likelier. 0: nothing. */
+  fluency?: number;
+}
+
 /** One text that was written on. */
 export interface Written {
   kind: "unsteered" | "steered" | "random";
@@ -2658,6 +2729,7 @@ export interface Answers {
   residual_edit: ResidualEdit;
   neuron_corpus: NeuronCorpus;
   corpora: Corpora;
+  neuron_prompt: NeuronPrompt;
   steering: Steering;
   steering_doses: SteeringDoses;
   steering_effect: SteeringEffect;
@@ -2698,6 +2770,7 @@ export interface Requests {
   residual_edit: ResidualEditRequest;
   neuron_corpus: NeuronCorpusRequest;
   corpora: CorporaRequest;
+  neuron_prompt: NeuronPromptRequest;
   steering: SteeringRequest;
   steering_doses: SteeringDosesRequest;
   steering_effect: SteeringEffectRequest;
@@ -3406,6 +3479,32 @@ export const VIEWS = {
     "fields": {
       "text": "text",
       "title": "text"
+    }
+  },
+  "neuron_prompt": {
+    "title": "A prompt that excites a neuron",
+    "about": "Each step exchanges one token of the prompt, for what raises the activation a at its last token (greedy coordinate gradient, Zou et al. 2023). For every token t and position i, (E[t] - x_i) · ∂a/∂x_i says to first order what the exchange would do, with E the embedding and x_i what stands there now; of the 64 most promising of each position some are run, and the best is kept if a rises. With a weight w of fluency, a - w · loss is climbed instead (Thompson and Sklar 2024). One prompt begins with the tokens up to the corpus's best place, the others with the best of 16 drawn at random. Only prompts are taken whose text is read as the same tokens again. The loss is the model's own, in nats a token.\n\nWhat this cannot tell you: what the neuron is for. A prompt like no text can be stronger than any real one because it is like none, and it is one maximum of many: another seed finds another. That a climb stays low does not say that nothing excites the neuron. Read it beside the real texts.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "corpus": "built-in",
+      "lowest": false,
+      "n": 8,
+      "seeds": 3,
+      "seed": 0,
+      "steps": 16,
+      "fluency": 0.0
+    },
+    "fields": {
+      "layer": "number",
+      "neuron": "number",
+      "model": "text",
+      "corpus": "text",
+      "lowest": "flag",
+      "n": "number",
+      "seeds": "number",
+      "seed": "number",
+      "steps": "number",
+      "fluency": "number"
     }
   },
   "steering": {

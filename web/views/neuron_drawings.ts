@@ -1,9 +1,11 @@
 // The pictures of neurons as SVG and as CSV, for files.
 
-import type { Mlp, Neuron, NeuronListing } from "../generated/payloads";
+import type { Mlp, Neuron, NeuronListing, NeuronPrompt } from "../generated/payloads";
 import { csv } from "../parts/export";
 import { largest, nameOf, rowOf } from "../parts/neurons/neurons";
 import { colour, level, readPalette, type Palette } from "../parts/palette.svelte";
+import { nameOf as nameOfPrompt } from "../parts/neurons/writing";
+import { signed } from "../parts/numbers";
 import { visible } from "../parts/tokens";
 import { number, page, text } from "./drawings";
 
@@ -60,7 +62,7 @@ export function mlpCsv(payload: Mlp, listing: NeuronListing): string {
   return csv(rows);
 }
 
-export function neuronSvg(payload: Neuron): string {
+export function neuronSvg(payload: Neuron, written: NeuronPrompt | null): string {
   const palette = readPalette();
   const n = payload.tokens.length;
   const wide = Math.max(30, Math.min(74, Math.round(1100 / n)));
@@ -79,10 +81,18 @@ export function neuronSvg(payload: Neuron): string {
     body += text(LEFT, y + 18, terms.bottom.slice(0, 8).map(visible).join("  "), palette.negative);
     y += 44;
   }
-  return page(Math.max(680, LEFT + 20 + n * wide), y + 6, `${payload.model.title}: neuron ${payload.layer}.${payload.neuron}`, body, palette);
+  if (written && written.prompts.length > 0) {
+    body += text(LEFT - 8, y, "written", palette.soft, 'text-anchor="end"') + text(LEFT, y, written.compared, palette.ink);
+    for (const { tokens, values, at, seed } of written.prompts) {
+      y += 18;
+      body += text(LEFT - 8, y, signed(values.data[at]!), palette.ink, 'text-anchor="end"') + text(LEFT, y, `${tokens.map(visible).join(" ")}   (${nameOfPrompt(seed)})`, palette.ink);
+    }
+    y += 44;
+  }
+  return page(Math.max(written ? 1000 : 680, LEFT + 20 + n * wide), y + 6, `${payload.model.title}: neuron ${payload.layer}.${payload.neuron}`, body, palette);
 }
 
-export function neuronCsv(payload: Neuron): string {
+export function neuronCsv(payload: Neuron, written: NeuronPrompt | null): string {
   const rows: (string | number)[][] = [["what", "token", "value"]];
   const along: [string, Float32Array | undefined][] = [[payload.gated ? "gate" : "before", payload.pre.data], ["in", payload.linear?.data], ["activation", payload.post.data]];
   for (const [name, values] of along) values?.forEach((value, i) => rows.push([name, `${i} ${payload.tokens[i]!.text}`, number(value)]));
@@ -93,5 +103,12 @@ export function neuronCsv(payload: Neuron): string {
   }
   for (const { how, change, divergence } of payload.without) rows.push([`${how}: change of the logit`, "", number(change)], [`${how}: KL`, "", number(divergence)]);
   for (const { neuron, cosine } of payload.alike) rows.push(["writes alike: cosine", nameOf(neuron), number(cosine)]);
+  for (const { seed, tokens, values, start, history, loss } of written?.prompts ?? []) {
+    const name = `prompt ${nameOfPrompt(seed)}`;
+    values.data.forEach((value, i) => rows.push([`${name}: activation`, `${i} ${tokens[i]!.text}`, number(value)]));
+    [start, ...history.data].forEach((value, step) => rows.push([`${name}: after step ${step}`, "", number(value)]));
+    if (loss !== null) rows.push([`${name}: nats a token`, "", number(loss)]);
+  }
+  if (written?.real) written.real.values.data.forEach((value, i) => Number.isNaN(value) || rows.push(["best real text: activation", `${i} ${written.real!.tokens[i]!.text}`, number(value)]));
   return csv(rows);
 }

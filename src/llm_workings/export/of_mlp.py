@@ -33,6 +33,7 @@ def record(recorder: Recorder) -> None:
     wanted += [(ref.layer, ref.neuron) for ref in shown.neurons]
     if pinned:
         _record_corpus(recorder, *wanted[0])
+        _record_prompts(recorder, *wanted[0])
     if "probe" in state:
         _record_probes(recorder)
     else:
@@ -52,6 +53,7 @@ def record(recorder: Recorder) -> None:
 def record_neuron(recorder: Recorder) -> None:
     """The neuron over its corpus."""
     _record_corpus(recorder, recorder.asked["layer"], recorder.asked["neuron"])
+    _record_prompts(recorder, recorder.asked["layer"], recorder.asked["neuron"])
     recorder.left_out.append("Other neurons and other corpora: each is a reading by the model.")
 
 
@@ -77,6 +79,26 @@ def _record_corpus(recorder: Recorder, layer: int, neuron: int) -> None:
         recorder.record("neuron_corpus", {"layer": layer, "neuron": neuron, "corpus": corpus})
     except BadInput as error:
         recorder.left_out.append(f"Neuron {layer}.{neuron} over the corpus {corpus}: {error.message}")
+
+
+def _record_prompts(recorder: Recorder, layer: int, neuron: int) -> None:
+    """The prompts that the page shows for a neuron; the names are those of web/parts/neurons/writing.ts."""
+    state = recorder.state
+    if state.get("excite") in ("high", "low"):
+        asked: dict[str, Any] = {
+            "layer": layer,
+            "neuron": neuron,
+            "corpus": state.get("corpus", "built-in"),
+            "lowest": state["excite"] == "low",
+        }
+        for name in ("n", "seed", "fluency"):
+            if (text := state.get(f"excite_{name}")) is not None:
+                asked[name] = text  # a request reads numbers, and says what is none
+        try:
+            recorder.record("neuron_prompt", asked)
+        except BadInput as error:
+            recorder.left_out.append(f"Prompts that excite neuron {layer}.{neuron}: {error.message}")
+    recorder.left_out.append("Prompts written to excite a neuron other than those shown: each is a climb.")
 
 
 def _index(text: str | None, otherwise: int | None) -> int | None:

@@ -76,6 +76,14 @@ class Tokenizer:
                 given={"text": list(texts)},
             ) from error
 
+    def around(self, text: str) -> tuple[list[int], list[int]]:
+        """The tokens that `encode` sets before and after a text such as this one: [CLS] and [SEP], BOS."""
+        bare, dressed = (self.encode(text, special=special) for special in (False, True))
+        for at in range(len(dressed) - len(bare) + 1):
+            if dressed[at : at + len(bare)] == bare:
+                return dressed[:at], dressed[at + len(bare) :]
+        return [], []
+
     def spans(self, text: str, *, special: bool = True) -> list[tuple[int, int]]:
         """Where each token of `text` begins and ends in it, in characters; (0, 0) for one that is not.
 

@@ -97,7 +97,7 @@ class Corpus:
         """
         if tokens < 1:
             raise BadInput(f"tokens={tokens} reads nothing.", given={"tokens": tokens})
-        before, after = _around(model, _beginning(self.passages[0]))
+        before, after = model.tokenizer.around(_beginning(self.passages[0]))
         room = min(CONTEXT, model.spec.n_ctx) - len(before) - len(after)
         pieces = [
             ids[at : at + room]
@@ -166,15 +166,6 @@ def _sentences() -> Iterator[str]:
 def _beginning(text: str) -> str:
     """A few words of a text: enough to see what a tokenizer sets around it."""
     return text if len(text) <= 200 else text[:200].rsplit(None, 1)[0]
-
-
-def _around(model: LanguageModel, text: str) -> tuple[list[int], list[int]]:
-    """The tokens that the tokenizer sets before and after a text."""
-    bare, dressed = (model.tokenizer.encode(text, special=special) for special in (False, True))
-    for at in range(len(dressed) - len(bare) + 1):
-        if dressed[at : at + len(bare)] == bare:
-            return dressed[:at], dressed[at + len(bare) :]
-    return [], []
 
 
 def _folder() -> Path:

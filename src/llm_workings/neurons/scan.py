@@ -105,6 +105,11 @@ class Scan(Payload):
     rms: float
     """Root mean square of all activations of the layer."""
 
+    def passage(self, number: int) -> list[int]:
+        """The token ids of one passage."""
+        end = int(self.begins[number + 1]) if number + 1 < len(self.begins) else len(self.ids)
+        return [int(index) for index in self.ids[int(self.begins[number]) : end]]
+
 
 def scan_layer(
     model: LanguageModel,

@@ -21,6 +21,7 @@ from .mlp import mlp, mlp_neurons
 from .network import network
 from .neuron import neuron
 from .neuron_corpus import corpora, neuron_corpus
+from .neuron_prompt import neuron_prompt
 from .pairs import text_pair
 from .patched import patched_answer
 from .patching import patching
@@ -67,6 +68,7 @@ VIEWS: tuple[View, ...] = (
     residual_edit,
     neuron_corpus,
     corpora,
+    neuron_prompt,
     steering,
     steering_doses,
     steering_effect,

@@ -143,6 +143,7 @@ class Lab:
         if self._models.peek(name) is not model:
             self._passes.remove(lambda key: key[0] == name)
             self._bases.remove(lambda key: key[0] == name)
+            self._found.remove(lambda key: key[0] == name)
             self._models.put(name, model)
 
     def loaded(self) -> list[str]:
@@ -209,7 +210,7 @@ class Lab:
             self._nets.put(name, model)
 
     def found(self, net: str, key: Hashable, make: Callable[[], Item]) -> Item:
-        """What was worked out of the vision model `net`, kept under `key`; made if it is not there.
+        """What was worked out of the model `net`, kept under `key`; made if it is not there.
 
         `make` may be stopped, and two may make the same thing at once: nothing waits for it.
         """

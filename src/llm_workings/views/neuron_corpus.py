@@ -206,7 +206,7 @@ def neuron_corpus(
     return NeuronCorpus(
         layer=layer,
         neuron=neuron,
-        corpus=_entry(chosen),
+        corpus=entry_of(chosen),
         tokens=reading.scan.tokens,
         whole=reading.scan.whole,
         edges=found.edges,
@@ -216,9 +216,9 @@ def neuron_corpus(
         low=found.low,
         high=found.high,
         open=found.open,
-        top=[_example(lab, language_model, each) for each in found.top],
-        bottom=[_example(lab, language_model, each) for each in found.bottom],
-        drawn=[_example(lab, language_model, each) for each in found.drawn],
+        top=[example_of(lab, language_model, each) for each in found.top],
+        bottom=[example_of(lab, language_model, each) for each in found.bottom],
+        drawn=[example_of(lab, language_model, each) for each in found.drawn],
         selective=[_kind(lab, language_model, each) for each in found.selective],
         averse=[_kind(lab, language_model, each) for each in found.averse],
         selectivity=found.selectivity,
@@ -255,16 +255,18 @@ def corpora(lab: Lab, text: OwnText = None, title: OwnTitle = "your text") -> Co
     from llm_workings.neurons.corpus import Corpus, built_in, kept
 
     added = None if text is None else Corpus.of_text(text, title).keep().name
-    return Corpora(corpora=[_entry(each) for each in (built_in(), *kept())], added=added)
+    return Corpora(corpora=[entry_of(each) for each in (built_in(), *kept())], added=added)
 
 
-def _entry(corpus: Corpus) -> CorpusEntry:
+def entry_of(corpus: Corpus) -> CorpusEntry:
+    """What a page says of a corpus."""
     return CorpusEntry(
         name=corpus.name, title=corpus.title, characters=corpus.characters, passages=len(corpus.passages)
     )
 
 
-def _example(lab: Lab, model: LanguageModel, example: Example) -> NeuronExample:
+def example_of(lab: Lab, model: LanguageModel, example: Example) -> NeuronExample:
+    """A place of a corpus with its tokens as a page shows them."""
     return NeuronExample(
         passage=example.passage,
         position=example.position,
