@@ -127,7 +127,7 @@ def test_a_prompt_is_written_stopped_kept_and_opened_as_the_text(mlp: Visits) ->
     expect(writer.get_by_text("The writing was stopped.")).to_be_visible(timeout=WAIT)
     expect(writer.get_by_text("So far: ")).to_be_visible()
     writer.get_by_role("button", name="Write on").click()
-    to_open = writer.get_by_role("link", name="Open the prompt")
+    to_open = writer.get_by_role("link", name="Open as the text")
     expect(to_open).to_have_count(4, timeout=WAIT)
     expect(prompts).to_have_count(5)
     found = prompts.all_inner_texts()
