@@ -15,8 +15,8 @@ from llm_workings.core.progress import Progress
 from llm_workings.models.catalogue import WHEELS
 from llm_workings.neurons import Corpus, LayerReading, built_in, corpus, kept, read_layer, scan_layer, stored
 from llm_workings.neurons import scan as scan_module
+from llm_workings.neurons.passing import FEWEST
 from llm_workings.neurons.running import BINS, Histograms
-from llm_workings.neurons.scan import FEWEST
 from llm_workings.trace.model import LanguageModel
 
 SHAKESPEARE = Path(__file__).parent.parent.parent / "shared" / "data" / "tinyshakespeare.txt"

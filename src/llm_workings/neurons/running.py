@@ -105,12 +105,12 @@ class ByToken:
 class Moments:
     """Means, spreads and correlations, added up in float64 about the first batch's mean.
 
-    Of more than `MOST` neurons the correlations are left out: their matrix would take more than 256 MB.
+    Of more than `MOST` units the correlations are left out: their matrix would take more than 256 MB.
     """
 
     MOST = 8192
 
-    def __init__(self, neurons: int):
+    def __init__(self, neurons: int, *, correlations: bool = True):
         self.n = 0
         self.shift: Tensor | None = None
         self.sums = torch.zeros(neurons, dtype=torch.float64)
@@ -118,9 +118,9 @@ class Moments:
         self.open = torch.zeros(neurons, dtype=torch.int64)
         self.low = torch.full((neurons,), torch.inf)
         self.high = torch.full((neurons,), -torch.inf)
-        self.products = torch.zeros(neurons, neurons) if neurons <= self.MOST else None
+        self.products = torch.zeros(neurons, neurons) if correlations and neurons <= self.MOST else None
 
-    def add(self, values: Tensor, before: Tensor) -> None:
+    def add(self, values: Tensor, before: Tensor | None = None) -> None:
         """`values` after, `before` before the activation function, `[token, neuron]` each."""
         if self.shift is None:
             self.shift = values.mean(0)
@@ -128,7 +128,8 @@ class Moments:
         self.n += len(values)
         self.sums += moved.double().sum(0)
         self.squares += moved.double().pow(2).sum(0)
-        self.open += (before > 0).sum(0)
+        if before is not None:
+            self.open += (before > 0).sum(0)
         self.low = torch.minimum(self.low, values.amin(0))
         self.high = torch.maximum(self.high, values.amax(0))
         if self.products is not None:

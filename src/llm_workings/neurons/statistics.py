@@ -12,7 +12,7 @@ Each threshold is a convention; the numbers stand beside it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from llm_workings.core.progress import SILENT, Progress
 from llm_workings.trace.guesses import piece_of
 
 from .corpus import TOKENS, Corpus
+from .passing import Examples, Kept
 from .running import BEFORE, BINS
-from .scan import Examples, Scan, scan_layer
+from .scan import Scan, scan_layer
 from .weights import check_neuron
 
 if TYPE_CHECKING:
@@ -77,48 +78,40 @@ class TokenMean:
 
 
 @dataclass(frozen=True, eq=False)
-class NeuronStatistics:
-    """A neuron over a corpus. Printing it shows the card in text.
+class Statistics:
+    """One unit, a number at every token, over a corpus. Printing it shows the card in text.
 
     Attributes:
+        name: what it is.
+        kept: what was kept of it and of those that were read with it.
         edges, counts: its histogram: counts `[bin]`, edges `[bin + 1]`, cut to where it has values.
-        mean, spread, low, high: of its activations.
-        open: the share of tokens at which what the activation function is given is above 0.
+        mean, spread, low, high: of its values.
         top, bottom, drawn: examples: the highest of different passages, the lowest, some at random.
         selective, averse: the kinds of tokens with the highest and the lowest means.
         selectivity: the share of its variance that the kind of token explains (epsilon squared).
-        likeness: mean cosine of its inputs at its highest examples; `likeness_drawn` at any places.
-        alike: (neuron of the same layer, correlation), the strongest first.
-        flags: dead, duplicate, polysemantic.
     """
 
     model: LanguageModel
-    scan: Scan
-    layer: int
-    neuron: int
+    name: str
+    kept: Kept
     edges: np.ndarray
     counts: np.ndarray
     mean: float
     spread: float
     low: float
     high: float
-    open: float
     top: tuple[Example, ...]
     bottom: tuple[Example, ...]
     drawn: tuple[Example, ...]
     selective: tuple[TokenMean, ...]
     averse: tuple[TokenMean, ...]
     selectivity: float
-    likeness: float
-    likeness_drawn: float
-    alike: tuple[tuple[int, float], ...]
-    flags: tuple[Flag, ...]
 
     def __repr__(self) -> str:
         tokens = self.model.tokenizer
         lines = [
-            f"Neuron {self.layer}.{self.neuron} of {self.model.name} over {self.scan.tokens:,} tokens of "
-            f"{self.scan.title}: mean {self.mean:+.3g}, spread {self.spread:.3g}, "
+            f"{self.name}, in {self.model.name}, over {self.kept.tokens:,} tokens of "
+            f"{self.kept.title}: mean {self.mean:+.3g}, spread {self.spread:.3g}, "
             f"{self.low:+.3g} to {self.high:+.3g}",
             "most at "
             + ", ".join(f"{piece_of(tokens, each.token)!r} {each.mean:+.3g}" for each in self.selective[:6]),
@@ -126,12 +119,35 @@ class NeuronStatistics:
         for example in self.top[:5]:
             text = "".join(piece_of(tokens, index) for index in example.ids[: example.at + 1])
             lines.append(f"  {example.value:+8.3g}  …{text[-60:]!r}")
-        lines += [
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class NeuronStatistics(Statistics):
+    """A neuron over a corpus.
+
+    Attributes:
+        open: the share of tokens at which what the activation function is given is above 0.
+        likeness: mean cosine of its inputs at its highest examples; `likeness_drawn` at any places.
+        alike: (neuron of the same layer, correlation), the strongest first.
+        flags: dead, duplicate, polysemantic.
+    """
+
+    layer: int
+    neuron: int
+    open: float
+    likeness: float
+    likeness_drawn: float
+    alike: tuple[tuple[int, float], ...]
+    flags: tuple[Flag, ...]
+
+    def __repr__(self) -> str:
+        raised = [
             f"{flag.name}: {flag.value:.3g} (threshold {flag.threshold:g})"
             for flag in self.flags
             if flag.raised
         ]
-        return "\n".join(lines)
+        return "\n".join([super().__repr__(), *raised])
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,50 +193,53 @@ def read_layer(
 
 
 def _statistics(model: LanguageModel, scan: Scan, neuron: int) -> NeuronStatistics:
-    edges, counts = histogram(scan, neuron)
     return NeuronStatistics(
-        model,
-        scan,
-        scan.layer,
-        neuron,
-        edges,
-        counts,
-        float(scan.mean[neuron]),
-        float(scan.spread[neuron]),
-        float(scan.low[neuron]),
-        float(scan.high[neuron]),
-        float(scan.open[neuron]),
-        _examples(scan, scan.top, neuron),
-        _examples(scan, scan.bottom, neuron),
-        _examples(scan, scan.drawn, neuron),
-        _kinds(scan.best_kinds, scan.best_means, scan.best_counts, neuron),
-        _kinds(scan.worst_kinds, scan.worst_means, scan.worst_counts, neuron),
-        float(scan.selectivity[neuron]),
-        float(scan.likeness[neuron]),
-        scan.likeness_drawn,
-        tuple(zip(scan.alike[neuron].tolist(), scan.correlation[neuron].tolist(), strict=True)),
-        tuple(_flags(scan, neuron).values()),
+        **of_unit(model, f"Neuron {scan.layer}.{neuron}", scan, neuron),
+        layer=scan.layer,
+        neuron=neuron,
+        open=float(scan.open[neuron]),
+        likeness=float(scan.likeness[neuron]),
+        likeness_drawn=scan.likeness_drawn,
+        alike=tuple(zip(scan.alike[neuron].tolist(), scan.correlation[neuron].tolist(), strict=True)),
+        flags=tuple(_flags(scan, neuron).values()),
     )
 
 
-def histogram(scan: Scan, neuron: int) -> tuple[np.ndarray, np.ndarray]:
-    """A neuron's histogram, edges `[bin + 1]` and counts `[bin]`, from its first to its last value."""
-    width = 2.0 ** float(scan.exponent[neuron])
-    counts = scan.counts[neuron]
+def of_unit(model: LanguageModel, name: str, kept: Kept, unit: int) -> dict[str, Any]:
+    """The fields of `Statistics` of one of the units that were kept."""
+    edges, counts = histogram(kept, unit)
+    return {
+        "model": model,
+        "name": name,
+        "kept": kept,
+        "edges": edges,
+        "counts": counts,
+        **{each: float(getattr(kept, each)[unit]) for each in ("mean", "spread", "low", "high")},
+        **{each: _examples(kept, getattr(kept, each), unit) for each in ("top", "bottom", "drawn")},
+        "selective": _kinds(kept.best_kinds, kept.best_means, kept.best_counts, unit),
+        "averse": _kinds(kept.worst_kinds, kept.worst_means, kept.worst_counts, unit),
+        "selectivity": float(kept.selectivity[unit]),
+    }
+
+
+def histogram(kept: Kept, unit: int) -> tuple[np.ndarray, np.ndarray]:
+    """A unit's histogram, edges `[bin + 1]` and counts `[bin]`, from its first to its last value."""
+    width = 2.0 ** float(kept.exponent[unit])
+    counts = kept.counts[unit]
     there = np.flatnonzero(counts)
     first, last = (int(there[0]), int(there[-1])) if len(there) else (BINS // 2, BINS // 2)
     return (np.arange(first, last + 2) - BINS // 2) * width, counts[first : last + 1]
 
 
-def _examples(scan: Scan, kept: Examples, neuron: int) -> tuple[Example, ...]:
+def _examples(kept: Kept, places: Examples, unit: int) -> tuple[Example, ...]:
     found = []
-    for number in range(kept.rows.shape[1]):
-        passage, position = int(kept.rows[neuron, number]), int(kept.positions[neuron, number])
-        if passage < 0 or np.isnan(kept.windows[neuron, number, BEFORE]):
+    for number in range(places.rows.shape[1]):
+        passage, position = int(places.rows[unit, number]), int(places.positions[unit, number])
+        if passage < 0 or np.isnan(places.windows[unit, number, BEFORE]):
             continue
-        begin = int(scan.begins[passage])
-        end = int(scan.begins[passage + 1]) if passage + 1 < len(scan.begins) else len(scan.ids)
-        window = kept.windows[neuron, number].astype(np.float32)
+        begin = int(kept.begins[passage])
+        end = int(kept.begins[passage + 1]) if passage + 1 < len(kept.begins) else len(kept.ids)
+        window = places.windows[unit, number].astype(np.float32)
         first = max(0, position - BEFORE)
         last = min(end - begin, position - BEFORE + len(window))
         shift = position - BEFORE  # of the passage's token that stands first in the window
@@ -228,7 +247,7 @@ def _examples(scan: Scan, kept: Examples, neuron: int) -> tuple[Example, ...]:
             Example(
                 passage,
                 position,
-                tuple(scan.ids[begin + first : begin + last].tolist()),
+                tuple(kept.ids[begin + first : begin + last].tolist()),
                 window[first - shift : last - shift],
                 position - first,
             )

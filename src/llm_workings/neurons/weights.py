@@ -125,7 +125,7 @@ def reads(model: LanguageModel, layer: int, neuron: int, most: int = 10) -> list
         embedded = model.transformer.embed.weight
         if model.spec.norm_embedding:
             embedded = model.transformer.embed_norm.apply_to(embedded)
-        found = {name: embedded @ _through(norm, row) for name, row in rows.items()}
+        found = {name: embedded @ through(norm, row) for name, row in rows.items()}
     return [_terms(model, name, scores, most) for name, scores in found.items()]
 
 
@@ -170,8 +170,8 @@ def write_alike(model: LanguageModel, layer: int, neuron: int, most: int = 8) ->
     return [(at // width, at % width, float(cosines[at // width, at % width])) for at in order]
 
 
-def _through(norm: Norm, row: Tensor) -> Tensor:
-    """An input row with the norm's weight, and its centring, taken into it."""
+def through(norm: Norm, row: Tensor) -> Tensor:
+    """A row that reads a norm's output, `[d_model]`, with the norm's weight and centring taken into it."""
     if isinstance(norm.kind, NoNorm):
         return row
     row = row * norm.weight
