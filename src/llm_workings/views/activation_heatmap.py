@@ -157,27 +157,15 @@ def _orders(
     values: NDArray[np.floating], labels: NDArray[np.integer], units: list[HeatmapUnit], order: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Which unit each row shows, and which picture each column."""
+    from llm_workings.activations.rows import together
+
     if order == "none":
         return np.arange(values.shape[1]), np.arange(len(values))
-    together = _together(values)
+    columns = together(values)
     if order == "cluster":
-        return _together(values.T), together
+        return together(values.T), columns
     place = np.empty(len(values), np.int64)
-    place[together] = np.arange(len(values))
+    place[columns] = np.arange(len(values))
     pictures = np.lexsort((place, labels))
     key = [(one.favourite if one.favourite is not None else -1, -(one.selectivity or 0.0)) for one in units]
     return np.array(sorted(range(len(units)), key=lambda unit: key[unit])), pictures
-
-
-def _together(rows: NDArray[np.floating]) -> NDArray[np.int64]:
-    """An order of the rows in which those that go up and down together stand together; flat ones last."""
-    from scipy.cluster.hierarchy import leaves_list, linkage
-    from scipy.spatial.distance import pdist
-
-    wide = rows.astype(np.float64)
-    moving = np.flatnonzero(np.ptp(wide, axis=1) > 1e-12)
-    flat = np.setdiff1d(np.arange(len(wide)), moving)
-    if len(moving) < 3:
-        return np.concatenate((moving, flat))
-    apart = np.clip(pdist(wide[moving], "correlation"), 0, None)
-    return np.concatenate((moving[leaves_list(linkage(apart, "average", optimal_ordering=True))], flat))
