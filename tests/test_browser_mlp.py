@@ -205,3 +205,20 @@ def test_probes_by_layer_and_word_fill_are_pinned_kept_and_cancelled(mlp: Visits
     expect(panel.get_by_text("Stopped while")).to_be_visible(timeout=WAIT)
     panel.get_by_role("button", name="close").click()
     assert not any(name.startswith("probe") for name in state_of(page))
+
+
+def test_a_row_of_the_heatmap_opens_its_neuron(mlp: Visits) -> None:
+    page = mlp.open("/mlp", prompt=TEXT)
+    page.get_by_role("link", name="Units by tokens").click(timeout=WAIT)
+    grid = page.get_by_role("application", name="48 units of mlp_post.15 by 14 tokens")
+    expect(grid).to_be_visible(timeout=WAIT)
+    assert colours(grid) > 100
+    grid.focus()
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    unit = state_of(page)["unit"]
+    assert state_of(page)["position"] == "13"
+    page.get_by_role("link", name=f"All about neuron 15.{unit}").click()
+    expect(page.get_by_role("application", name=f"Neuron 15.{unit} along the text")).to_be_visible(
+        timeout=WAIT
+    )

@@ -2478,6 +2478,79 @@ export interface SteeringEffectRequest {
   prompts?: number;
 }
 
+/** What is said of one row. The first token is left out of all of it where it is left out. */
+export interface TokenRow {
+  /** The unit's number, or the layer's where the rows are layers. */
+  unit: number;
+  mean: number;
+  /** Its standard deviation over the tokens. */
+  deviation: number;
+  /** The value furthest from 0. */
+  largest: number;
+  /** The position where that stands. */
+  at: number;
+  /** The unit of the layer that goes with it most; None where nothing can be compared. */
+  partner: number | null;
+  correlation: number;
+  /** What |correlation| with any other unit comes to where its values are shuffled over the tokens. */
+  chance: number;
+  /** dead, duplicate, correlated: each with its number. */
+  flags: string[];
+}
+
+/** Units, or layers, by the tokens of a text. */
+export interface TokenActivations {
+  model: ModelCard;
+  tokens: Token[];
+  rows: "units" | "layers";
+  site: "mlp_post" | "mlp_out" | "attn_out" | "result" | "resid_post";
+  /** Those that the model has. */
+  sites: ("mlp_post" | "mlp_out" | "attn_out" | "result" | "resid_post")[];
+  /** Whose units; where the rows are layers, which would be shown. */
+  layer: number;
+  /** norm, mean, or a unit's number: what is shown of each layer. */
+  of: string;
+  keep: "variable" | "strongest";
+  /** How many units the site has in a layer. */
+  width: number;
+  /** How many of all of them are the same at every token. */
+  dead: number;
+  /** `[row, position]` float32. NaN in layers that are not read yet. */
+  values: NdArray<Float32Array>;
+  /** By row: the most variable, or the strongest, first; layers from the first. */
+  units: TokenRow[];
+  /** `[row]` uint16. The rows ordered by the token at which each is furthest from its mean. */
+  by_peak: NdArray<Uint16Array>;
+  /** `[row]` uint16. The rows ordered so that those that go up and down together stand together. */
+  by_cluster: NdArray<Uint16Array>;
+  /** Whether the first token is left out of what is said of the rows, of their order and of the scale. */
+  first_left_out: boolean;
+  /** |correlation| from which two units are flagged, if it is beyond chance. */
+  close: number;
+  shuffles: number;
+  /** False while layers are still being read. */
+  complete: boolean;
+}
+
+export interface TokenActivationsRequest {
+  /** The text the model reads. */
+  prompt: string;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** units: those of one layer; layers: one thing of every layer. */
+  rows?: "units" | "layers";
+  /** mlp_post: neurons; result: the length of what each head writes; attn_out, mlp_out: what a layer adds to the stream, by dimension; resid_post: the stream itself. Left out, neurons where there are some, else heads. */
+  site?: "mlp_post" | "mlp_out" | "attn_out" | "result" | "resid_post" | null;
+  /** Whose units; left out, the middle layer's. */
+  layer?: number | null;
+  /** Where the rows are layers: the norm of the site, the mean of its units, or one unit's number. */
+  of?: string;
+  /** Which units are kept: by standard deviation over the tokens, or largest |value|. */
+  keep?: "variable" | "strongest";
+  /** How many units are kept. */
+  most?: number;
+}
+
 /** One method's values of the text's tokens, and how far they agree with leaving out. */
 export interface Attributed {
   method: "leave_one_out" | "attn_lrp" | "cp_lrp" | "gradient_x_input" | "integrated_gradients" | "attention_rollout" | "value_zeroing";
@@ -2733,6 +2806,7 @@ export interface Answers {
   steering: Steering;
   steering_doses: SteeringDoses;
   steering_effect: SteeringEffect;
+  token_activations: TokenActivations;
   token_attribution: TokenAttribution;
   unit: Unit;
 }
@@ -2774,6 +2848,7 @@ export interface Requests {
   steering: SteeringRequest;
   steering_doses: SteeringDosesRequest;
   steering_effect: SteeringEffectRequest;
+  token_activations: TokenActivationsRequest;
   token_attribution: TokenAttributionRequest;
   unit: UnitRequest;
 }
@@ -3580,6 +3655,29 @@ export const VIEWS = {
       "firsts": "text",
       "seconds": "text",
       "prompts": "number"
+    }
+  },
+  "token_activations": {
+    "title": "Units by tokens",
+    "about": "A column is a token, a row a unit of one layer: an MLP neuron, a dimension of the stream, a head by the length of what it writes, |z W_O|. Of a layer's many units those that vary most over the text are kept. Or a row is a layer, and a cell one thing of it: the site's norm, its mean, or one unit.\n\nStandardized, a cell is (a − mean) / standard deviation of its row, so that a faint unit is seen beside a strong one; a dash marks what is a quarter of the scale below 0, or more. Rows are ordered by the token at which they are furthest from their mean, or clustered (average linkage of 1 − correlation).\n\nFlags, each with its number. Dead: the same at every token. Duplicate: another unit of the layer goes with it at |r| of at least 0.999. Correlated: of at least 0.95. Both only where |r| is beyond what the unit reaches with any other one in 19 shuffles of its values over the tokens.\n\nIn a causal model the first token is left out of statistics, order and scale: attention rests on it, and what stands there is of another kind.\n\nWhat this cannot tell you: what a unit does. Over a dozen tokens some of a thousand units go together by chance: take a long text before you call two of them one. One dimension of the stream is no unit of meaning, and neuron 5 of one layer has nothing to do with neuron 5 of the next. To see what a neuron is for, open it.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "rows": "units",
+      "site": null,
+      "layer": null,
+      "of": "norm",
+      "keep": "variable",
+      "most": 48
+    },
+    "fields": {
+      "prompt": "text",
+      "model": "text",
+      "rows": "text",
+      "site": "text",
+      "layer": "number",
+      "of": "text",
+      "keep": "text",
+      "most": "number"
     }
   },
   "token_attribution": {

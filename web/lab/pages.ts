@@ -19,7 +19,13 @@ const ALL: Group[] = [
       { view: "direct_attribution", title: "Who wrote the answer" },
     ],
   },
-  { title: "MLP", mark: "mlp", tabs: [{ view: "mlp", title: "Neurons" }] },
+  {
+    title: "MLP", mark: "mlp",
+    tabs: [
+      { view: "mlp", title: "Neurons" },
+      { view: "token_activations", title: "Units by tokens" },
+    ],
+  },
   {
     title: "Patching", mark: "patching",
     tabs: [

@@ -44,7 +44,7 @@ function pixels(width: number, height: number, at: (x: number, y: number) => num
 }
 
 /** `width` x `height` colours (or null for none) as a PNG data URL, one pixel each. */
-function painted(width: number, height: number, at: (x: number, y: number) => string | null): string {
+export function painted(width: number, height: number, at: (x: number, y: number) => string | null): string {
   const canvas = document.createElement("canvas");
   canvas.width = width;
   canvas.height = height;
@@ -60,7 +60,7 @@ function painted(width: number, height: number, at: (x: number, y: number) => st
   return canvas.toDataURL();
 }
 
-function picture(x: number, y: number, width: number, height: number, url: string): string {
+export function picture(x: number, y: number, width: number, height: number, url: string): string {
   return `<image x="${x}" y="${y}" width="${width}" height="${height}" preserveAspectRatio="none" style="image-rendering:pixelated" href="${url}"/>`;
 }
 

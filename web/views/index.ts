@@ -22,6 +22,7 @@ import Neuron from "./Neuron.svelte";
 import Patching from "./Patching.svelte";
 import PathPatching from "./PathPatching.svelte";
 import Prompts from "./Prompts.svelte";
+import TokenActivations from "./TokenActivations.svelte";
 import TokenAttribution from "./TokenAttribution.svelte";
 import Residual from "./Residual.svelte";
 import Unit from "./Unit.svelte";
@@ -48,6 +49,7 @@ export const views: Record<string, Component<ViewProps<any>>> = {
   path_patching: PathPatching,
   prompts: Prompts,
   residual: Residual,
+  token_activations: TokenActivations,
   token_attribution: TokenAttribution,
   unit: Unit,
 };

@@ -1,8 +1,7 @@
-// The layers and the units over a set of pictures, as SVG and CSV.
+// The layers of a net over a set of pictures, as SVG and CSV.
 
-import type { ActivationHeatmap, ActivationMap } from "../generated/payloads";
+import type { ActivationMap } from "../generated/payloads";
 import { csv } from "../parts/export";
-import { flagsOf, runs, valueAt, type Shades } from "../parts/inside/heatmap";
 import { placed } from "../parts/inside/map";
 import { hueOf, markOf } from "../parts/inside/marks";
 import { readPalette, type Palette } from "../parts/palette.svelte";
@@ -48,33 +47,6 @@ export function mapCsv(payload: ActivationMap): string {
         payload.clusters.data[at]! + 1, number(payload.flat.data[2 * at]!), number(payload.flat.data[2 * at + 1]!),
       ]);
     }
-  }
-  return csv(rows);
-}
-
-export function heatmapSvg(payload: ActivationHeatmap, shades: Shades): string {
-  const palette = readPalette();
-  const [wide, high, left, top] = [7, 14, 60, 76];
-  let body = "";
-  for (const { label, from, to } of runs(payload)) {
-    body += text(left + from * wide, top - 12, payload.net.classes[label]!.slice(0, Math.max(1, Math.floor(((to - from) * wide) / 7.3))), palette.ink);
-    body += `<rect x="${left + from * wide}" y="${top - 6}" width="${(to - from) * wide - 1}" height="4" fill="${palette.categories[hueOf(label)]}"/>`;
-  }
-  payload.unit_order.data.forEach((unit, row) => {
-    body += text(left - 8, top + row * high + 11, `${unit}`, flagsOf(payload, unit).length ? palette.wrong : palette.soft, 'text-anchor="end"');
-    payload.picture_order.data.forEach((picture, column) => {
-      body += `<rect x="${left + column * wide}" y="${top + row * high}" width="${wide}" height="${high - 1}" fill="${shades.fill(palette, unit, picture)}"/>`;
-    });
-  });
-  const title = `${payload.net.title}: ${payload.units.length} units of ${payload.layer} by ${payload.n} pictures of ${payload.set}, to ${shades.byUnit ? "each unit's largest" : number(shades.most)}`;
-  return page(Math.max(700, left + payload.n * wide + 20), top + payload.units.length * high + 24, title, body, palette);
-}
-
-export function heatmapCsv(payload: ActivationHeatmap): string {
-  const rows: (string | number)[][] = [["unit", "flags", ...Array.from(payload.picture_order.data, (picture) => `${payload.set}:${picture}`)]];
-  rows.push(["class", "", ...Array.from(payload.picture_order.data, (picture) => payload.net.classes[payload.labels.data[picture]!]!)]);
-  for (const unit of payload.unit_order.data) {
-    rows.push([unit, payload.units[unit]!.flags.join("; "), ...Array.from(payload.picture_order.data, (picture) => number(valueAt(payload, unit, picture)))]);
   }
   return csv(rows);
 }

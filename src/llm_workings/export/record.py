@@ -28,6 +28,7 @@ from . import (
     of_probe_ladder,
     of_residual,
     of_steering,
+    of_token_activations,
     of_token_attribution,
 )
 from .html import Answer, page
@@ -104,6 +105,7 @@ FOLLOWED: dict[str, Callable[[Recorder], None]] = {
     "patching": of_patching.record,
     "residual": of_residual.record,
     "neuron": of_mlp.record_neuron,
+    "token_activations": of_token_activations.record,
     "token_attribution": of_token_attribution.record,
     "unit": of_features.record_unit,
 }

@@ -33,6 +33,7 @@ from .residual import residual
 from .residual_edit import residual_edit
 from .steering import steering
 from .steering_trials import steering_doses, steering_effect
+from .token_activations import token_activations
 from .token_attribution import token_attribution
 from .unit import unit
 
@@ -72,6 +73,7 @@ VIEWS: tuple[View, ...] = (
     steering,
     steering_doses,
     steering_effect,
+    token_activations,
     token_attribution,
     unit,
 )
