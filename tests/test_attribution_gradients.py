@@ -276,6 +276,30 @@ def test_the_network_is_left_as_it_was() -> None:
     assert all(torch.equal(kept[name], held) for name, held in net.state_dict().items())
 
 
+def test_images_lie_as_the_network_is_fast_and_as_it_can_read_them() -> None:
+    class Viewing(nn.Module):
+        def __init__(self, inside: nn.Module) -> None:
+            super().__init__()
+            self.inside = inside
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.last_first = x.is_contiguous(memory_format=torch.channels_last)
+            return self.inside(x).view(len(x), -1)
+
+    x = images().float()
+    plain = Viewing(conv_net(norm=True).float())
+    assert gr.saliency(plain, x, 1).values.is_contiguous()
+    assert plain.last_first
+    maps = Viewing(nn.Conv2d(3, 2, 3).requires_grad_(False))  # its answer is viewed, so its order matters
+    slope = gr.saliency(maps, x, 1).values
+    assert not maps.last_first
+    close(slope[:, :, 0, 1], maps.inside.weight[0, :, 0, 0].expand(3, 3), 1e-6)  # type: ignore[index, union-attr]
+    training = conv_net(norm=True).float().train()
+    kept = training[1].running_mean.clone()  # type: ignore[union-attr, operator]
+    gr.saliency(training, x, 1)
+    assert torch.equal(training[1].running_mean, kept)  # type: ignore[arg-type]
+
+
 def test_an_activation_that_writes_over_its_input_by_itself_is_refused() -> None:
     class Overwriting(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from llm_workings.core.errors import BadInput, BadShape, unknown
 from llm_workings.core.progress import SILENT, Progress
 
 from .result import Attribution, warnings_of
-from .running import answer, batch_size, check_input, explaining, of_rows, watching
+from .running import answer, batch_size, check_input, explaining, layout, of_rows, watching
 from .targets import AnyTarget, as_target
 
 Weighting = Callable[[Tensor, Tensor], Tensor]
@@ -97,8 +97,9 @@ def cams(
         layers = map_layers(module, x)
     if not layers:
         raise BadInput("No layer was named.", hint="For example the last convolution's.")
+    order = layout(module, x)
     with explaining(module), torch.enable_grad(), watching(module, layers) as seen:
-        score = target.of(answer(module, x))
+        score = target.of(answer(module, x.clone(memory_format=order)))
         maps = [_map(seen, layer) for layer in layers]
         slopes: Sequence[Tensor | None] = [None] * len(maps)
         if score.requires_grad:
