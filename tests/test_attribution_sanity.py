@@ -152,10 +152,16 @@ def test_the_shortcut_net_looks_at_the_mark() -> None:
         assert lift > 5
 
 
-def test_integrated_gradients_of_the_packaged_net_add_up() -> None:
-    """50 gradients where the score bends: the median picture within 0.5%, the worst of 24 within 2%. At
-    Gauss's points, which know of no kinks, the median is within 1%; 300 of those come as near."""
-    net, x, labels, _, _ = packaged("shapes-cnn", "shapes", 24)
+NETS: dict[str, PictureName] = {"shapes-cnn": "shapes", "shortcut-cnn": "shortcut", "digits-cnn": "digits"}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_integrated_gradients_of_the_packaged_nets_add_up(name: str) -> None:
+    """With 50 gradients within 0.5% of the score's change, the worst of 24 pictures of each net.
+
+    At Gauss's points, which know of no kinks, the median of the shapes is within 1%; 300 come as near.
+    """
+    net, x, labels, _, _ = packaged(name, NETS[name], 24)
 
     def missing(points: int, rows: int, adaptive: bool) -> Tensor:
         found = integrated_gradients(net, x[:rows], logit(labels[:rows]), points=points, adaptive=adaptive)
@@ -163,10 +169,23 @@ def test_integrated_gradients_of_the_packaged_net_add_up() -> None:
         assert found.expected is not None
         return (found.error / found.expected).abs()
 
-    assert missing(50, 24, True).median() < 0.005
-    assert missing(50, 24, True).max() < 0.02
-    assert missing(50, 24, False).median() < 0.01
-    assert missing(300, 6, False).max() < 0.01
+    assert missing(50, 24, True).max() < 0.005
+    if name == "shapes-cnn":
+        assert missing(50, 24, False).median() < 0.01
+        assert missing(300, 6, False).max() < 0.01
+
+
+def test_adding_up_is_not_paid_for_with_the_single_values() -> None:
+    """Against 1,000 gradients: 50 where the score bends are nearer, value by value, than 50 of Gauss's."""
+    net, x, labels, _, _ = packaged("digits-cnn", "digits", 12)
+    asked = partial(integrated_gradients, net, x, logit(labels))
+    fine = asked(points=1000).values.flatten(1)
+
+    def off(found: Attribution) -> Tensor:
+        return (found.values.flatten(1) - fine).abs().sum(1) / fine.abs().sum(1)
+
+    assert off(asked(adaptive=True)).mean() < 0.9 * off(asked()).mean()
+    close(asked(adaptive=True, batch=7).values, asked(adaptive=True).values, 1e-5)  # a row over many batches
 
 
 def test_gradients_where_the_score_bends_give_the_same_integral() -> None:
@@ -178,8 +197,11 @@ def test_gradients_where_the_score_bends_give_the_same_integral() -> None:
     x = torch.ones(1, 2)
     found = integrated_gradients(net, x, 0, points=20, adaptive=True)
     gauss = integrated_gradients(net, x, 0, points=20)
-    assert found.values[0].tolist() == pytest.approx([1.0, 2.0], abs=0.05)  # 10 · (1 - 0.9), and 2
+    assert found.values[0].tolist() == pytest.approx([1.0, 2.0], abs=1e-4)  # 10 · (1 - 0.9), and 2
     assert abs(float(found.values[0, 0]) - 1) < abs(float(gauss.values[0, 0]) - 1)
+    blind = integrated_gradients(net, x, 0, points=1, adaptive=True)  # no cut to move: what is missing shows
+    assert blind.values[0].tolist() == pytest.approx([0.0, 2.0])
+    assert float(blind.error) == pytest.approx(-1.0)  # type: ignore[arg-type]
     smooth = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
     inputs = torch.randn(5, 3, dtype=torch.float64)
     fine = integrated_gradients(smooth, inputs, 1, points=200)
