@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from llm_workings.attribution.intercept import (
     each,
 )
 from llm_workings.attribution.result import Attribution, warnings_of
-from llm_workings.attribution.running import answer, check_input, explaining, layer_named, watching
+from llm_workings.attribution.running import answer, check_input, explaining, layer_named, layout, watching
 from llm_workings.attribution.targets import AnyTarget, as_target
 from llm_workings.core.errors import NotSupported
 
@@ -37,6 +38,7 @@ from .composites import Composite, Kind, as_composite
 from .rules import Layer, Pull, Rule, divided
 
 SILENT = "The relevance is zero everywhere: the score is zero, or none of its relevance arrives."
+PLACES = (("stride", 1), ("padding", 0), ("dilation", 1))  # of a convolution, with torch's defaults
 CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
 TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 MEANS = (torch.mean, Tensor.mean)
@@ -80,10 +82,11 @@ def relevances(
     for name in composite.named:
         layer_named(module, name)
     pass_back = _Propagation(composite)
+    order = layout(module, x)
     with explaining(module), torch.enable_grad(), watching(module, layers) as seen:
         leaf = x.detach().requires_grad_()
-        with pass_back.names(module), Intercept(pass_back.table):
-            scores = answer(module, leaf.clone())
+        with pass_back.names(module), Intercept(pass_back.table()):
+            scores = answer(module, leaf.clone(memory_format=order))
         start, score = _start(scores, target)
         places = [leaf, *(seen[name] for name in layers)]
         found: Sequence[Tensor | None] = [None] * len(places)
@@ -98,7 +101,7 @@ def relevances(
         value = torch.zeros_like(place) if part is None else part
         silent = () if bool(value.any()) else (SILENT,)
         own = (*warnings_of(x), *silent, *notes)
-        result[name] = Attribution(value.detach(), score, f"LRP {composite.name}", expected, own)
+        result[name] = Attribution(value.detach().contiguous(), score, f"LRP {composite.name}", expected, own)
     return result
 
 
@@ -119,7 +122,10 @@ class _Propagation:
         self.first_is_ahead = True
         self.layers: list[Layer] = []
         self.within: list[str] = []
-        self.table: dict[Callable, Handler] = {
+
+    def table(self) -> dict[Callable, Handler]:
+        """What is called in place of what. Not kept: its methods hold `self`, and so all layers."""
+        return {
             **each(CONVOLUTIONS, self.convolution),
             **each(TRANSPOSED, self.transposed),
             F.linear: self.linear,
@@ -148,16 +154,17 @@ class _Propagation:
                 handle.remove()
 
     def convolution(self, function: Any, x: Tensor, weight: Tensor, *args: Any, **more: Any) -> Tensor:
-        grouped = weight.shape[1] != x.shape[1]
-        pull = _convolved(x.dim() - 2, args[1:], more) if function is not F.conv3d else None
-        fused = None if grouped else 1
-        return self._linear("convolution", function, x, weight, args, more, fused=fused, pull=pull)
+        fused = 1 if weight.shape[1] == x.shape[1] else None  # no groups
+        if x.dim() != 4 or isinstance(args[2] if len(args) > 2 else more.get("padding", 0), str):
+            return self._linear("convolution", function, x, weight, args, more, fused=fused)
+        at = _Convolution(args[1:], more)
+        return self._linear("convolution", at.run, x, weight, args[:1], more, fused=fused, pull=at.pull)
 
     def transposed(self, function: Any, x: Tensor, weight: Tensor, *args: Any, **more: Any) -> Tensor:
         return self._linear("convolution", function, x, weight, args, more, outputs=1)
 
     def linear(self, function: Any, x: Tensor, weight: Tensor, *args: Any, **more: Any) -> Tensor:
-        return self._linear("linear", function, x, weight, args, more, fused=-1)
+        return self._linear("linear", function, x, weight, args, more, fused=-1, pull=_pulled)
 
     def _linear(
         self,
@@ -180,11 +187,10 @@ class _Propagation:
         is_first = self.first_is_ahead and kind in self.composite.first_of
         self.first_is_ahead &= not is_first
         rule = self.composite.rule(kind, self.within[-1] if self.within else "", is_first)
-
-        def run(given: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
-            return function(given, w, b, *args, **more)
-
-        layer = Layer(run, x, weight, bias, keep=rule.keeps_graph, fused=fused, pull=pull)
+        run = partial(_called, function, args, more) if args or more else function
+        graph = rule.keeps_graph and pull is None
+        keep = {"graph": graph, "reads_answer": rule.reads_answer}
+        layer = Layer(run, x, weight, bias, **keep, fused=fused, pull=pull)
         self.layers.append(layer)
         result = _Shared.apply(x, layer, rule)
         result.lrp_layer = (layer, outputs)  # for a batch norm that reads it
@@ -193,7 +199,7 @@ class _Propagation:
     def pooled(self, function: Any, x: Tensor, *args: Any, **more: Any) -> Tensor:
         if not x.requires_grad:
             return function(x, *args, **more)
-        layer = Layer(lambda given, w, b: function(given, *args, **more), x, None, None, keep=True)
+        layer = Layer(lambda given, w, b: function(given, *args, **more), x, None, None, graph=True)
         self.layers.append(layer)
         return _Shared.apply(x, layer, self.composite.sums)
 
@@ -210,7 +216,7 @@ class _Propagation:
         if not (left.requires_grad or (isinstance(right, Tensor) and right.requires_grad)):
             return function(left, right, **more)
         for layer in self.layers:  # what a layer answered must still be known when relevance comes back
-            if layer.answer.data_ptr() == left.data_ptr():
+            if layer.answer is not None and layer.answer.data_ptr() == left.data_ptr():
                 layer.answer = layer.answer.clone()
         if more.get("alpha", 1) != 1:
             raise NotSupported("LRP does not cover an addition with alpha.")
@@ -224,11 +230,14 @@ class _Shared(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: Layer, rule: Rule) -> Tensor:
         ctx.layer, ctx.rule = layer, rule
-        return layer.answer
+        made, layer.made = layer.made, None
+        assert made is not None
+        return made
 
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.rule.relevance(ctx.layer, relevance), None, None
+        layer, ctx.layer = ctx.layer, None  # what it holds is free for the layers before it
+        return ctx.rule.relevance(layer, relevance), None, None
 
 
 class _Passed(torch.autograd.Function):
@@ -283,23 +292,43 @@ class _Halved(torch.autograd.Function):
         return half.sum_to_size(left), half.sum_to_size(right)
 
 
-def _convolved(axes: int, args: tuple, more: dict[str, Any]) -> Pull | None:
-    """A convolution's product back, by its stride, padding, dilation and groups; None for padding by name."""
-    given = dict(zip(("stride", "padding", "dilation", "groups"), args, strict=False)) | more
-    if isinstance(given.get("padding", 0), str):
-        return None
+def _pulled(quotient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """A linear layer's product back."""
+    return quotient @ weight
 
-    def each_axis(name: str, default: int) -> list[int]:
-        value = given.get(name, default)
-        return [value] * axes if isinstance(value, int) else list(value) * (axes // len(value))
 
-    stride, padding, dilation = each_axis("stride", 1), each_axis("padding", 0), each_axis("dilation", 1)
-    rest = (stride, padding, dilation, False, [0] * axes, given.get("groups", 1), [True, False, False])
+class _Convolution:
+    """A convolution of images and its product back, by its stride, padding, dilation and groups.
 
-    def pull(quotient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    For one small image torch takes a loop of its own, which is slower than oneDNN; here oneDNN is called.
+    """
+
+    def __init__(self, args: tuple, more: dict[str, Any]):
+        """Takes what it knows out of `more`."""
+        given = dict(zip(("stride", "padding", "dilation", "groups"), args, strict=False))
+        for name in ("stride", "padding", "dilation", "groups"):
+            if name in more:
+                given[name] = more.pop(name)
+        self.at = [_pair(given.get(name, default)) for name, default in PLACES]
+        self.groups = given.get("groups", 1)
+
+    def run(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        stride, padding, dilation = self.at
+        if x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+            return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, self.groups)
+        return F.conv2d(x, weight, bias, stride, padding, dilation, self.groups)
+
+    def pull(self, quotient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        rest = (*self.at, False, [0, 0], self.groups, [True, False, False])
         return torch.ops.aten.convolution_backward(quotient, x, weight, None, *rest)[0]
 
-    return pull
+
+def _pair(value: Any) -> list[int]:
+    return [value] * 2 if isinstance(value, int) else list(value) * (2 // len(value))
+
+
+def _called(function: Any, args: tuple, more: dict[str, Any], *given: Any) -> Tensor:
+    return function(*given, *args, **more)
 
 
 def _pass(function: Any, x: Any, *args: Any, **more: Any) -> Any:

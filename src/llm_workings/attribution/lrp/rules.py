@@ -31,10 +31,13 @@ Term = tuple[Tensor, Tensor | None, Tensor | None]
 class Layer:
     """One use of a linear layer in a forward: its input, its answer, and how to run it with other weights.
 
+    What is held is what the forward holds anyway; the rest is made when relevance comes back.
+
     Args:
         run: the layer, of (input, weight, bias). A pooling has neither weight nor bias.
         given: the input, `[row, ...]`.
-        keep: hold the graph of the forward itself, for a rule that needs no other weights.
+        graph: hold the graph of the forward itself, for a rule that needs no other weights.
+        reads_answer: hold the answer.
         fused: the input's axis of channels, where each is read by every unit (no groups): then products with
             several inputs can be one; else None.
         pull: the product back, of (quotient, input, weight), where it is known; else autograd takes it.
@@ -47,54 +50,90 @@ class Layer:
         weight: Tensor | None,
         bias: Tensor | None,
         *,
-        keep: bool,
+        graph: bool,
+        reads_answer: bool = True,
         fused: int | None = None,
         pull: Pull | None = None,
     ):
         self.fused, self.pull = fused, pull
-        self.run, self.weight, self.bias = run, weight, bias
+        self.run, self.own_weight, self.own_bias = run, weight, bias
         self.given = given.detach()
         self.scale: Tensor | None = None
-        with torch.set_grad_enabled(keep):
-            leaf = self.given.requires_grad_(keep) if keep else self.given
+        self.shift: Tensor | None = None
+        self.outputs = 0
+        with torch.set_grad_enabled(graph):
+            leaf = self.given.requires_grad_(graph) if graph else self.given
             answer = run(leaf, weight, bias)
-        self.graph = (leaf, answer) if keep else None
-        self.answer = answer.detach()
+        self.graph = (leaf, answer) if graph else None
+        self.answer = answer.detach() if reads_answer else None
+        # What the network goes on with. It will know its layer, so the layer must not hold it: a cycle of the
+        # two would keep all answers until Python looks for cycles.
+        self.made: Tensor | None = answer.detach()
 
     @cached_property
     def nothing_negative(self) -> bool:
         """Whether no input is negative, as behind a ReLU: then the products with x⁻ are left out."""
-        return bool(self.given.amin() >= 0)
+        return self.given.amin().item() >= 0
 
-    def merge(self, scale: Tensor, shift: Tensor, answer: Tensor, axis: int) -> None:
-        """Take a batch norm behind the layer into its weights: y -> scale · y + shift.
+    @cached_property
+    def weight(self) -> Tensor | None:
+        """The weights, with a batch norm behind the layer in them, in the input's order in memory."""
+        if self.own_weight is None:
+            return None
+        weight = self.own_weight
+        if self.scale is not None:
+            shape = [1] * weight.dim()
+            shape[self.outputs] = -1
+            weight = weight * self.scale.view(shape)
+        if weight.dim() == 4 and self.given.is_contiguous(memory_format=torch.channels_last):
+            weight = weight.contiguous(memory_format=torch.channels_last)
+        return weight
 
-        Guillemot et al. 2020 (arXiv 2002.11018).
+    @cached_property
+    def bias(self) -> Tensor | None:
+        """The biases, with a batch norm behind the layer in them."""
+        if self.scale is None or self.shift is None:
+            return self.own_bias
+        return self.shift if self.own_bias is None else self.own_bias * self.scale + self.shift
+
+    def merge(self, scale: Tensor, shift: Tensor, answer: Tensor, outputs: int) -> None:
+        """Take a batch norm behind the layer into its weights, y -> scale · y + shift.
+
+        Guillemot et al. 2020 (arXiv 2002.11018). `outputs`: the weights' axis of outputs.
         """
-        assert self.weight is not None
-        shape = [1] * self.weight.dim()
-        shape[axis] = -1
-        self.weight = self.weight * scale.view(shape)
-        self.bias = shift if self.bias is None else self.bias * scale + shift
-        self.scale, self.answer = scale, answer.detach()
+        self.scale, self.shift, self.outputs = scale, shift, outputs
+        if self.answer is not None:
+            self.answer = answer.detach()
 
     def shared(self, relevance: Tensor, stabilizer: float) -> Tensor:
-        """The shares x_j w_jk / z_k, out of the forward's own graph."""
+        """The shares x_j w_jk / z_k of the forward's own product."""
+        assert self.answer is not None
+        quotient = divided(relevance, self.answer, stabilizer)
+        if self.pull is not None and self.weight is not None:
+            return self.pull(quotient, self.given, self.weight).mul_(self.given)
         assert self.graph is not None
         leaf, answer = self.graph
-        quotient = divided(relevance, self.answer, stabilizer)
         if self.scale is not None:
             quotient = quotient * self.scale.view(1, -1, *[1] * (quotient.dim() - 2))
         (slope,) = torch.autograd.grad(answer, leaf, quotient)
         return slope.mul_(self.given)
 
-    def share(self, terms: list[Term], relevance: Tensor, stabilizer: float) -> Tensor:
-        """Σ over terms of x_j w_jk / (Σ over terms of all inputs' x_i w_ik + b_k) · R_k, summed over k."""
+    def share(
+        self, terms: list[Term], relevance: Tensor, stabilizer: float, *, rising: bool = False
+    ) -> Tensor:
+        """Σ over terms of x_j w_jk / (Σ over terms of all inputs' x_i w_ik + b_k) · R_k, summed over k.
+
+        `rising`: no denominator is negative, so the stabilizer's sign is known.
+        """
         if self.fused is not None and len(terms) > 1:
-            return self._at_once(terms, relevance, stabilizer)
+            return self._at_once(terms, relevance, stabilizer, rising)
         given, weight, bias = terms[0]
         if self.pull is not None and len(terms) == 1 and weight is not None:  # a quarter faster than autograd
-            quotient = divided(relevance, self.run(given, weight, bias), stabilizer)
+            z = self.run(given, weight, bias)
+            if rising and stabilizer:
+                quotient = torch.div(relevance, z.add_(stabilizer), out=z)
+            else:
+                quotient = divided(relevance, z, stabilizer)
             return self.pull(quotient, given, weight).mul_(given)
         with torch.enable_grad():
             leaves = [given.detach().requires_grad_() for given, _, _ in terms]
@@ -104,14 +143,14 @@ class Layer:
         found = [slope.mul_(given) for slope, (given, _, _) in zip(slopes, terms, strict=True)]
         return found[0] if len(found) == 1 else torch.stack(found).sum(0)
 
-    def _at_once(self, terms: list[Term], relevance: Tensor, stabilizer: float) -> Tensor:
+    def _at_once(self, terms: list[Term], relevance: Tensor, stabilizer: float, rising: bool) -> Tensor:
         """The same where every unit reads all inputs: the terms side by side, as more channels."""
         assert self.fused is not None
         given = torch.cat([x for x, _, _ in terms], self.fused)
         weight = torch.cat([w for _, w, _ in terms if w is not None], 1)
         biases = [b for _, _, b in terms if b is not None]
         bias = torch.stack(biases).sum(0) if biases else None
-        found = self.share([(given, weight, bias)], relevance, stabilizer)
+        found = self.share([(given, weight, bias)], relevance, stabilizer, rising=rising)
         return torch.stack(found.chunk(len(terms), self.fused)).sum(0)
 
 
@@ -126,6 +165,7 @@ class Rule(ABC):
     """One way to share a layer's relevance among its inputs."""
 
     keeps_graph = False  # whether the forward's own graph is enough
+    reads_answer = True  # whether it needs to know what the layer answered
 
     @abstractmethod
     def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
@@ -160,9 +200,10 @@ class ZPlus(Rule):
     """
 
     stabilizer: float = STABILIZER
+    reads_answer = False
 
     def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
-        return layer.share(_rising(layer), relevance, self.stabilizer)
+        return layer.share(_rising(layer), relevance, self.stabilizer, rising=True)
 
 
 @dataclass(frozen=True)
@@ -175,6 +216,7 @@ class AlphaBeta(Rule):
     alpha: float = 2.0
     beta: float = 1.0
     stabilizer: float = STABILIZER
+    reads_answer = False
 
     def __post_init__(self) -> None:
         if self.alpha < 0 or self.beta < 0 or self.alpha - self.beta != 1:
@@ -184,7 +226,7 @@ class AlphaBeta(Rule):
             )
 
     def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
-        found = layer.share(_rising(layer), relevance, self.stabilizer) * self.alpha
+        found = layer.share(_rising(layer), relevance, self.stabilizer, rising=True) * self.alpha
         if self.beta:
             found -= layer.share(_falling(layer), relevance, self.stabilizer) * self.beta
         return found
@@ -202,6 +244,7 @@ class Gamma(Rule):
     stabilizer: float = STABILIZER
 
     def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
+        assert layer.answer is not None
         up, down = partial(_mixed, self.gamma, _positive), partial(_mixed, self.gamma, _negative)
         found = torch.zeros_like(layer.given)
         for here, first, second in ((layer.answer > 0, up, down), (layer.answer < 0, down, up)):
@@ -219,6 +262,7 @@ class WSquare(Rule):
     """
 
     stabilizer: float = STABILIZER
+    reads_answer = False
 
     def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
         w, b = (None if part is None else part * part for part in (layer.weight, layer.bias))
@@ -230,6 +274,7 @@ class Flat(Rule):
     """Flat: every input that a unit reads has the same share (Lapuschkin et al. 2019); for a first layer."""
 
     stabilizer: float = STABILIZER
+    reads_answer = False
 
     def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
         ones = None if layer.weight is None else torch.ones_like(layer.weight)
@@ -250,6 +295,7 @@ class ZBox(Rule):
     low: Any
     high: Any
     stabilizer: float = STABILIZER
+    reads_answer = False
 
     def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
         x, w, b = layer.given, layer.weight, layer.bias
