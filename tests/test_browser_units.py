@@ -51,6 +51,13 @@ def test_units_by_tokens(visits: Visits, tmp_path: Path) -> None:
     expect(inspector.get_by_role("heading", name=f"Dimension 1.{unit}, pinned")).to_be_visible()
     expect(inspector.get_by_text(f"Goes most with dimension {truth.units[row].partner}")).to_be_visible()
     axe_finds_nothing(page)
+    page.mouse.move(0, 0)
+    partner = truth.units[row].partner
+    assert partner in [one.unit for one in truth.units]
+    inspector.get_by_role("button", name=f"dimension {partner}", exact=True).click()
+    expect(inspector.get_by_role("heading", name=f"Dimension 1.{partner}, pinned")).to_be_visible()
+    page.go_back()
+    expect(inspector.get_by_role("heading", name=f"Dimension 1.{unit}, pinned")).to_be_visible()
 
     page.get_by_role("combobox", name="Order").select_option("cluster")
     page.get_by_role("combobox", name="Scale").select_option("one")

@@ -55,7 +55,7 @@ export function heatmapCsv(payload: ActivationHeatmap): string {
 export function tokensSvg(payload: TokenActivations, shades: Shades, rows: number[]): string {
   const palette = readPalette();
   const sheet = tokenSheet(payload, shades, rows);
-  const [wide, high, top] = [24, 14, 130];
+  const [wide, high, top] = [Math.max(14, Math.min(44, Math.floor(600 / sheet.columns))), 14, 130];
   let body = cells(sheet, wide, high, top, palette);
   payload.tokens.forEach((token, column) => {
     body += text(0, 0, visible(token).slice(0, 12), palette.ink, `transform="translate(${LEFT + column * wide + wide / 2 + 3} ${top - 6}) rotate(-60)"`);

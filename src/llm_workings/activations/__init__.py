@@ -1,1 +1,1 @@
-"""What a network's units answer to a set of pictures: one by one, by layer, and to inputs made to mislead."""
+"""What units answer to a set of inputs: one by one, in rows of a heatmap, by layer, and to inputs made to mislead."""
