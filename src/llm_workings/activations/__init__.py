@@ -1,1 +1,1 @@
-"""What units answer to a set of inputs: one by one, in rows of a heatmap, by layer, and to inputs made to mislead."""
+"""What units answer to a set of inputs: one by one, as rows of a heatmap, by layer, and when misled."""
