@@ -163,6 +163,38 @@ def test_a_prompt_is_written_stopped_kept_and_opened_as_the_text(mlp: Visits) ->
     assert "excite" not in state_of(page)
 
 
+def test_texts_that_excite_a_head_and_that_lie_along_a_direction(mlp: Visits) -> None:
+    page = mlp.open("/attention", prompt=TEXT, pin="3.2")
+    texts = page.get_by_role("region", name="Texts that excite it")
+    texts.get_by_role("button", name="Find them").click(timeout=WAIT)
+    highest = texts.get_by_role("region", name="Highest").get_by_role("listitem")
+    expect(highest).to_have_count(8, timeout=WAIT)
+    expect(texts.get_by_role("region", name="Lowest")).to_have_count(0)
+    first = highest.all_inner_texts()
+    texts.get_by_label("where").select_option("writes")
+    expect(texts.get_by_role("region", name="Lowest").get_by_role("listitem")).to_have_count(4, timeout=WAIT)
+    assert state_of(page)["texts"] == "writes"
+    written = highest.all_inner_texts()
+    assert written != first
+    page.reload()
+    expect(highest).to_have_count(8, timeout=WAIT)
+    assert highest.all_inner_texts() == written
+    axe_finds_nothing(page)
+    page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
+    texts.get_by_role("button", name="close").click()
+    expect(highest).to_have_count(0)
+    assert "texts" not in state_of(page)
+
+    page = mlp.open("/steering", prompt=TEXT, layer="14", n="10", texts="on")
+    along = page.get_by_role("region", name="Texts that lie along it")
+    sea = along.get_by_role("region", name="Most about the sea")
+    expect(sea.get_by_role("listitem")).to_have_count(8, timeout=WAIT)
+    expect(sea).to_contain_text("river")
+    expect(along.get_by_role("region", name="Most about money")).to_contain_text("price")
+    expect(along.get_by_text("without the 40 passages that the direction was made of")).to_be_visible()
+    axe_finds_nothing(page)
+
+
 def test_probes_by_layer_and_word_fill_are_pinned_kept_and_cancelled(mlp: Visits) -> None:
     page = mlp.open("/mlp", prompt=TEXT)
     panel = page.get_by_role("region", name="Probes by layer and word")

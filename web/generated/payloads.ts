@@ -976,6 +976,76 @@ export interface HeadCircuitsRequest {
   ablation?: "zero" | "mean";
 }
 
+/** A corpus that neurons can be read over. */
+export interface CorpusEntry {
+  name: string;
+  title: string;
+  characters: number;
+  passages: number;
+}
+
+/** A place in the corpus, with what stands around it. */
+export interface NeuronExample {
+  passage: number;
+  /** Counted in the passage. */
+  position: number;
+  tokens: Token[];
+  /** `[place]` float32. The activations; NaN for tokens that do not count. */
+  values: NdArray<Float32Array>;
+  /** Which of the tokens it is. */
+  at: number;
+}
+
+/** A kind of token, the neuron's mean activation at it, and how often it came. */
+export interface TokenActivation {
+  token: Token;
+  mean: number;
+  count: number;
+}
+
+/** A number at each token of a corpus: where it is highest, lowest, and some places at random. */
+export interface CorpusTexts {
+  /** What the number is, in words. */
+  name: string;
+  layer: number;
+  /** None of a direction. */
+  head: number | null;
+  by: "attends" | "off_first" | "writes" | null;
+  corpus: CorpusEntry;
+  /** Passages that are not read, for the direction was made of them. */
+  left_out: number;
+  /** Tokens that were read and count. */
+  tokens: number;
+  whole: number;
+  mean: number;
+  /** Standard deviation. */
+  spread: number;
+  low: number;
+  high: number;
+  /** Where it is highest, one place a passage. */
+  top: NeuronExample[];
+  bottom: NeuronExample[];
+  drawn: NeuronExample[];
+  /** The kinds of tokens with the highest means, of those that came 3 times or more. */
+  selective: TokenActivation[];
+  averse: TokenActivation[];
+  /** The share of its variance that the kind of token explains; NaN of none. */
+  selectivity: number;
+}
+
+export interface HeadTextsRequest {
+  /** A block of the model, from 0. */
+  layer: number;
+  /** A head of that layer, from 0. */
+  head: number;
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** attends (the largest weight on a token that is neither the first nor itself), off_first (all the weight that is not on the first), or writes (the length of what the head adds). */
+  by?: "attends" | "off_first" | "writes";
+  /** built-in, or the name of a text that was kept: text- and 16 digits of its hash. */
+  corpus?: string;
+}
+
 /** A text that is one segment said twice, perhaps after a begin token. A model that looks back pays for the first copy only (Elhage et al. 2021). */
 export interface Copies {
   /** Tokens in the segment. */
@@ -2135,33 +2205,6 @@ export interface ResidualEditRequest {
   wrong?: string | null;
 }
 
-/** A corpus that neurons can be read over. */
-export interface CorpusEntry {
-  name: string;
-  title: string;
-  characters: number;
-  passages: number;
-}
-
-/** A place in the corpus, with what stands around it. */
-export interface NeuronExample {
-  passage: number;
-  /** Counted in the passage. */
-  position: number;
-  tokens: Token[];
-  /** `[place]` float32. The activations; NaN for tokens that do not count. */
-  values: NdArray<Float32Array>;
-  /** Which of the tokens it is. */
-  at: number;
-}
-
-/** A kind of token, the neuron's mean activation at it, and how often it came. */
-export interface TokenActivation {
-  token: Token;
-  mean: number;
-  count: number;
-}
-
 /** Another neuron of the layer, and how their activations go together over the corpus. */
 export interface Correlated {
   neuron: NeuronRef;
@@ -2478,6 +2521,21 @@ export interface SteeringEffectRequest {
   prompts?: number;
 }
 
+export interface DirectionTextsRequest {
+  /** A model of the catalogue, a Hugging Face id (with @revision), a folder or a GGUF file. */
+  model?: string;
+  /** sea (from money), sentiment (positive from negative), or own. */
+  contrast?: "sea" | "sentiment" | "own";
+  /** After which block it is added, from 0; by default the middle one. */
+  layer?: number | null;
+  /** Of your own contrast: what to steer to, a text a line. With as many lines on the other side the texts are pairs, line by line. */
+  firsts?: string;
+  /** Of your own contrast: what to steer away from, a text a line. */
+  seconds?: string;
+  /** built-in, or the name of a text that was kept: text- and 16 digits of its hash. */
+  corpus?: string;
+}
+
 /** What is said of one row. The first token is left out of all of it where it is left out. */
 export interface TokenRow {
   /** The unit's number, or the layer's where the rows are layers. */
@@ -2785,6 +2843,7 @@ export interface Answers {
   head: Head;
   head_row: HeadRow;
   head_circuits: HeadCircuits;
+  head_texts: CorpusTexts;
   logit_lens: LogitLens;
   network: Recording;
   mlp: Mlp;
@@ -2806,6 +2865,7 @@ export interface Answers {
   steering: Steering;
   steering_doses: SteeringDoses;
   steering_effect: SteeringEffect;
+  direction_texts: CorpusTexts;
   token_activations: TokenActivations;
   token_attribution: TokenAttribution;
   unit: Unit;
@@ -2827,6 +2887,7 @@ export interface Requests {
   head: HeadRequest;
   head_row: HeadRowRequest;
   head_circuits: HeadCircuitsRequest;
+  head_texts: HeadTextsRequest;
   logit_lens: LogitLensRequest;
   network: NetworkRequest;
   mlp: MlpRequest;
@@ -2848,6 +2909,7 @@ export interface Requests {
   steering: SteeringRequest;
   steering_doses: SteeringDosesRequest;
   steering_effect: SteeringEffectRequest;
+  direction_texts: DirectionTextsRequest;
   token_activations: TokenActivationsRequest;
   token_attribution: TokenAttributionRequest;
   unit: UnitRequest;
@@ -3163,6 +3225,22 @@ export const VIEWS = {
       "reads": "text",
       "ablate": "json",
       "ablation": "text"
+    }
+  },
+  "head_texts": {
+    "title": "The texts that excite a head",
+    "about": "A head has no single activation, so it is asked in one of three ways at each token q of a corpus: attends, the largest weight A[q, k] on a token k that is neither the first nor q itself; off_first, 1 - A[q, 0], all the weight that does not rest on the first token; writes, |z_q W_O|, the length of what it adds to the stream. All heads of the layer are read in one pass.\n\nWhat this cannot tell you: what the head is for. It may look somewhere and write little, or write much that nothing reads; attention is not explanation. The highest places are a few in thousands, which is why random ones stand beside them; another corpus may show another side.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "by": "attends",
+      "corpus": "built-in"
+    },
+    "fields": {
+      "layer": "number",
+      "head": "number",
+      "model": "text",
+      "by": "text",
+      "corpus": "text"
     }
   },
   "logit_lens": {
@@ -3655,6 +3733,26 @@ export const VIEWS = {
       "firsts": "text",
       "seconds": "text",
       "prompts": "number"
+    }
+  },
+  "direction_texts": {
+    "title": "The texts that lie along a direction",
+    "about": "How far the stream h at each token of a corpus lies along a steering direction v, h · v / |v| / t, in units of t, the median norm of the stream there: the unit that its strength has. The texts that the direction was made of are left out.\n\nWhat this cannot tell you: that the direction is of the thing named. The stream has a mean, so 0 is not neutral: hold a place against the mean and the places at random. What lies along a direction need not be what the model reads off it.",
+    "defaults": {
+      "model": "smollm2-135m",
+      "contrast": "sea",
+      "layer": null,
+      "firsts": "",
+      "seconds": "",
+      "corpus": "built-in"
+    },
+    "fields": {
+      "model": "text",
+      "contrast": "text",
+      "layer": "number",
+      "firsts": "text",
+      "seconds": "text",
+      "corpus": "text"
     }
   },
   "token_activations": {

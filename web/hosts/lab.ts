@@ -137,7 +137,7 @@ export function start(body: Job, onevent: (event: JobEvent, job: string) => void
   };
 }
 
-const FOLLOW_UPS = new Set<ViewName>(["attribution_checks", "steering_effect", "steering_doses", "ablated_answer", "erased", "head", "head_row", "head_circuits", "mlp_neurons", "probe_positions", "neuron", "patched_answer", "text_pair", "residual_edit", "neuron_corpus", "neuron_prompt", "corpora"]); // a click's worth: no entry in the list of runs
+const FOLLOW_UPS = new Set<ViewName>(["attribution_checks", "steering_effect", "steering_doses", "ablated_answer", "erased", "head", "head_row", "head_circuits", "mlp_neurons", "probe_positions", "neuron", "patched_answer", "text_pair", "residual_edit", "neuron_corpus", "neuron_prompt", "head_texts", "direction_texts", "corpora"]); // a click's worth: no entry in the list of runs
 const REMEMBERED = 24;
 const answers = new Map<string, unknown>();
 

@@ -13,6 +13,7 @@ from llm_workings.views.attention import Attention
 from llm_workings.views.head import Head
 from llm_workings.views.head_scores import NAMES
 
+from .of_mlp import record_texts
 from .recorder import Recorder
 
 BEST = 3  # heads for each score, where not all fit
@@ -51,6 +52,8 @@ def record(recorder: Recorder) -> None:
             together = [_ref(*ref) for ref in dict.fromkeys([*off, *pinned])]
             recorder.record("attention", {"ablate": together, "ablation": mode})
 
+    if pinned:
+        record_texts(recorder, "head_texts", _ref(*pinned[0]))
     first = (0, 0) if not pinned else pinned[0]
     each = len(pack(recorder.record("head", {**seen, **_ref(*first)})))
     wanted: Iterable[tuple[int, int]] = sorted(whole)
@@ -81,6 +84,7 @@ def record_head(recorder: Recorder) -> None:
     head = recorder.first
     assert isinstance(head, Head)
     _record_rows(recorder, recorder.asked["layer"], recorder.asked["head"], {}, len(head.tokens))
+    record_texts(recorder, "head_texts", {})
 
 
 def _record_circuits(recorder: Recorder, layer: int, head: int, seen: Mapping[str, Any], n: int) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from llm_workings.core.errors import BadInput
 from llm_workings.core.wire import pack
+from llm_workings.views.corpus_texts import BY
 from llm_workings.views.mlp import Mlp, NeuronListing
 
 from .recorder import Recorder
@@ -99,6 +101,21 @@ def _record_prompts(recorder: Recorder, layer: int, neuron: int) -> None:
         except BadInput as error:
             recorder.left_out.append(f"Prompts that excite neuron {layer}.{neuron}: {error.message}")
     recorder.left_out.append("Prompts written to excite a neuron other than those shown: each is a climb.")
+
+
+def record_texts(recorder: Recorder, view: str, asked: Mapping[str, Any]) -> None:
+    """The texts of a corpus that the page shows for a head or a direction; the names in the state are those
+    of web/parts/neurons/CorpusTexts.svelte."""
+    state = recorder.state
+    if "texts" not in state:
+        recorder.left_out.append("Texts of a corpus that excite it: they are read by the model.")
+        return
+    by = {"by": state["texts"] if state["texts"] in BY else BY[0]} if view == "head_texts" else {}
+    recorder.record("corpora", {})
+    try:
+        recorder.record(view, {**asked, **by, "corpus": state.get("corpus", "built-in")})
+    except BadInput as error:
+        recorder.left_out.append(f"Texts of a corpus that excite it: {error.message}")
 
 
 def _index(text: str | None, otherwise: int | None) -> int | None:

@@ -165,11 +165,23 @@ def read_scalars(
         BadInput: no scalars; and what tokenizing and running raise.
         Cancelled: the user stopped it.
     """
+    kept = scan_scalars(model, corpus, scalars, tokens=tokens, seed=seed, progress=progress)
+    return [Statistics(**of_unit(model, each.name, kept, i)) for i, each in enumerate(scalars)]
+
+
+def scan_scalars(
+    model: LanguageModel,
+    corpus: Corpus,
+    scalars: Sequence[Scalar],
+    *,
+    tokens: int = TOKENS,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Kept:
+    """What `read_scalars` makes its statistics of, for those who keep it."""
     if not scalars:
         raise BadInput("There is nothing to read: no scalars were given.")
-    rows = corpus.rows(model, tokens)
-    kept = Kept(**_Scalars(model, corpus, rows, seed, scalars).run(progress))
-    return [Statistics(**of_unit(model, each.name, kept, i)) for i, each in enumerate(scalars)]
+    return Kept(**_Scalars(model, corpus, corpus.rows(model, tokens), seed, scalars).run(progress))
 
 
 class _Scalars(Passing):

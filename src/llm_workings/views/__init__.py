@@ -11,6 +11,7 @@ from .attribution_checks import attribution_checks
 from .attribution_gallery import attribution_gallery
 from .attribution_table import attribution_table
 from .contract import View
+from .corpus_texts import direction_texts, head_texts
 from .direct_attribution import direct_attribution
 from .erased import erased
 from .feature_visualization import feature_visualization
@@ -52,6 +53,7 @@ VIEWS: tuple[View, ...] = (
     head,
     head_row,
     head_circuits,
+    head_texts,
     logit_lens,
     network,
     mlp,
@@ -73,6 +75,7 @@ VIEWS: tuple[View, ...] = (
     steering,
     steering_doses,
     steering_effect,
+    direction_texts,
     token_activations,
     token_attribution,
     unit,

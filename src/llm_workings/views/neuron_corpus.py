@@ -219,8 +219,8 @@ def neuron_corpus(
         top=[example_of(lab, language_model, each) for each in found.top],
         bottom=[example_of(lab, language_model, each) for each in found.bottom],
         drawn=[example_of(lab, language_model, each) for each in found.drawn],
-        selective=[_kind(lab, language_model, each) for each in found.selective],
-        averse=[_kind(lab, language_model, each) for each in found.averse],
+        selective=[kind_of(lab, language_model, each) for each in found.selective],
+        averse=[kind_of(lab, language_model, each) for each in found.averse],
         selectivity=found.selectivity,
         likeness_drawn=found.likeness_drawn,
         alike=[
@@ -276,5 +276,6 @@ def example_of(lab: Lab, model: LanguageModel, example: Example) -> NeuronExampl
     )
 
 
-def _kind(lab: Lab, model: LanguageModel, kind: TokenMean) -> TokenActivation:
+def kind_of(lab: Lab, model: LanguageModel, kind: TokenMean) -> TokenActivation:
+    """A kind of token as a page shows it."""
     return TokenActivation(token=lab.tokens(model, [kind.token])[0], mean=kind.mean, count=kind.count)
