@@ -52,8 +52,6 @@ def record(recorder: Recorder) -> None:
             together = [_ref(*ref) for ref in dict.fromkeys([*off, *pinned])]
             recorder.record("attention", {"ablate": together, "ablation": mode})
 
-    if pinned:
-        record_texts(recorder, "head_texts", _ref(*pinned[0]))
     first = (0, 0) if not pinned else pinned[0]
     each = len(pack(recorder.record("head", {**seen, **_ref(*first)})))
     wanted: Iterable[tuple[int, int]] = sorted(whole)
@@ -76,6 +74,8 @@ def record(recorder: Recorder) -> None:
         f"What becomes of the answer when a head is ablated, except for what was ablated when the file "
         f"was made and for {kept}: each is a run of the model."
     )
+    if pinned:
+        record_texts(recorder, "head_texts", _ref(*pinned[0]))
 
 
 def record_head(recorder: Recorder) -> None:
