@@ -33,7 +33,8 @@ def explaining(module: nn.Module) -> Iterator[None]:
     parts = list(module.modules())
     training = [part for part in parts if part.training]
     inplace: list[Any] = [part for part in parts if getattr(part, "inplace", False) is True]
-    asking = [weight for weight in module.parameters() if weight.requires_grad]
+    weights = [weight for part in parts for weight in part._parameters.values() if weight is not None]
+    asking = [weight for weight in weights if weight.requires_grad]
     if training:
         module.eval()
     for part in inplace:

@@ -36,6 +36,7 @@ from llm_workings.core.errors import NotSupported
 
 from .composites import Composite, Kind, as_composite
 from .rules import Layer, Pull, Rule, divided
+from .weights import turned
 
 SILENT = "The relevance is zero everywhere: the score is zero, or none of its relevance arrives."
 PLACES = (("stride", 1), ("padding", 0), ("dilation", 1))  # of a convolution, with torch's defaults
@@ -314,13 +315,25 @@ class _Convolution:
 
     def run(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         stride, padding, dilation = self.at
-        if x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+        if _has_onednn(x):
             return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, self.groups)
         return F.conv2d(x, weight, bias, stride, padding, dilation, self.groups)
 
     def pull(self, quotient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        if len(x) == 1 and self.groups == 1 and self.at[0] == [1, 1] and _has_onednn(x):
+            _, padding, dilation = self.at
+            sides = zip(weight.shape[2:], padding, dilation, strict=True)
+            around = [reach * (size - 1) - pad for size, pad, reach in sides]
+            kernel = turned(weight) if min(around) >= 0 else None
+            if kernel is not None:
+                return torch.mkldnn_convolution(quotient, kernel, None, around, [1, 1], dilation, 1)
         rest = (*self.at, False, [0, 0], self.groups, [True, False, False])
         return torch.ops.aten.convolution_backward(quotient, x, weight, None, *rest)[0]
+
+
+def _has_onednn(x: Tensor) -> bool:
+    on_cpu = x.device.type == "cpu" and x.dtype == torch.float32
+    return on_cpu and torch.backends.mkldnn.is_available()
 
 
 def _pair(value: Any) -> list[int]:

@@ -21,9 +21,10 @@ from torch import Tensor
 
 from llm_workings.core.errors import BadInput, BadShape
 
+from .weights import Choice, Forms, Weights, negative, positive, weights
+
 STABILIZER = 1e-6
 Run = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
-Choice = Callable[[Tensor | None], Tensor | None]
 Pull = Callable[[Tensor, Tensor, Tensor], Tensor]
 Term = tuple[Tensor, Tensor | None, Tensor | None]
 
@@ -56,8 +57,13 @@ class Layer:
         pull: Pull | None = None,
     ):
         self.fused, self.pull = fused, pull
-        self.run, self.own_weight, self.own_bias = run, weight, bias
+        self.run, self.own_bias = run, bias
         self.given = given.detach()
+        self.weights: Weights | None = None
+        if weight is not None:
+            images = weight.dim() == 4 and self.given.is_contiguous(memory_format=torch.channels_last)
+            self.weights = weights(weight, images)
+            weight = self.weights.plain.weight
         self.scale: Tensor | None = None
         self.shift: Tensor | None = None
         self.outputs = 0
@@ -76,18 +82,17 @@ class Layer:
         return self.given.amin().item() >= 0
 
     @cached_property
+    def _forms(self) -> Forms | None:
+        return None if self.weights is None else self.weights.forms(self.scale, self.outputs)
+
+    @property
     def weight(self) -> Tensor | None:
         """The weights, with a batch norm behind the layer in them, in the input's order in memory."""
-        if self.own_weight is None:
-            return None
-        weight = self.own_weight
-        if self.scale is not None:
-            shape = [1] * weight.dim()
-            shape[self.outputs] = -1
-            weight = weight * self.scale.view(shape)
-        if weight.dim() == 4 and self.given.is_contiguous(memory_format=torch.channels_last):
-            weight = weight.contiguous(memory_format=torch.channels_last)
-        return weight
+        return None if self._forms is None else self._forms.weight
+
+    def chosen(self, choice: Choice) -> Tensor | None:
+        """What a rule chooses of the weights."""
+        return None if self._forms is None else self._forms.of(choice)
 
     @cached_property
     def bias(self) -> Tensor | None:
@@ -151,7 +156,8 @@ class Layer:
         biases = [b for _, _, b in terms if b is not None]
         bias = torch.stack(biases).sum(0) if biases else None
         found = self.share([(given, weight, bias)], relevance, stabilizer, rising=rising)
-        return torch.stack(found.chunk(len(terms), self.fused)).sum(0)
+        first, *others = found.chunk(len(terms), self.fused)
+        return sum(others, first)
 
 
 def divided(relevance: Tensor, z: Tensor, stabilizer: float) -> Tensor:
@@ -245,7 +251,7 @@ class Gamma(Rule):
 
     def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
         assert layer.answer is not None
-        up, down = partial(_mixed, self.gamma, _positive), partial(_mixed, self.gamma, _negative)
+        up, down = partial(_mixed, self.gamma, positive), partial(_mixed, self.gamma, negative)
         found = torch.zeros_like(layer.given)
         for here, first, second in ((layer.answer > 0, up, down), (layer.answer < 0, down, up)):
             part = relevance * here
@@ -302,21 +308,13 @@ class ZBox(Rule):
         low, high = (-_expanded(end, x) for end in (self.low, self.high))
         terms: list[Term] = [
             (x, w, b),
-            (low, _positive(w), None if b is None else -b.clamp(min=0)),
-            (high, _negative(w), None if b is None else -b.clamp(max=0)),
+            (low, layer.chosen(positive), None if b is None else -b.clamp(min=0)),
+            (high, layer.chosen(negative), None if b is None else -b.clamp(max=0)),
         ]
         return layer.share(terms, relevance, self.stabilizer)
 
 
 # --- what they are made of -------------------------------------------------------------------
-def _positive(part: Tensor | None) -> Tensor | None:
-    return None if part is None else part.clamp(min=0)
-
-
-def _negative(part: Tensor | None) -> Tensor | None:
-    return None if part is None else part.clamp(max=0)
-
-
 def _mixed(gamma: float, choice: Choice, part: Tensor | None) -> Tensor | None:
     chosen = choice(part)
     return None if part is None or chosen is None else part + gamma * chosen
@@ -324,20 +322,20 @@ def _mixed(gamma: float, choice: Choice, part: Tensor | None) -> Tensor | None:
 
 def _rising(layer: Layer) -> list[Term]:
     """What pushes the answer up: x⁺w⁺ + b⁺ and x⁻w⁻."""
-    return _both_signs(layer, _positive, _negative)
+    return _both_signs(layer, positive, negative)
 
 
 def _falling(layer: Layer) -> list[Term]:
     """What pushes it down: x⁺w⁻ + b⁻ and x⁻w⁺."""
-    return _both_signs(layer, _negative, _positive)
+    return _both_signs(layer, negative, positive)
 
 
 def _both_signs(layer: Layer, first: Choice, second: Choice) -> list[Term]:
     """Positive inputs with one choice of weights and biases, negative ones, if any, with the other."""
-    x, w, b = layer.given, layer.weight, layer.bias
+    x, b, w = layer.given, first(layer.bias), layer.chosen(first)
     if layer.nothing_negative:
-        return [(x, first(w), first(b))]
-    return [(x.clamp(min=0), first(w), first(b)), (x.clamp(max=0), second(w), None)]
+        return [(x, w, b)]
+    return [(x.clamp(min=0), w, b), (x.clamp(max=0), layer.chosen(second), None)]
 
 
 def _expanded(end: Any, x: Tensor) -> Tensor:
