@@ -202,6 +202,8 @@ def test_gradients_where_the_score_bends_give_the_same_integral() -> None:
     blind = integrated_gradients(net, x, 0, points=1, adaptive=True)  # no cut to move: what is missing shows
     assert blind.values[0].tolist() == pytest.approx([0.0, 2.0])
     assert float(blind.error) == pytest.approx(-1.0)  # type: ignore[arg-type]
+    assert "missed 50%" in blind.notes[-1]
+    assert found.notes == gauss.notes  # nothing of the kind
     smooth = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
     inputs = torch.randn(5, 3, dtype=torch.float64)
     fine = integrated_gradients(smooth, inputs, 1, points=200)

@@ -110,8 +110,9 @@ def integrated_gradients(
             slice has the gradient of its middle. Then the cuts move, see `_Balance`, as little as lets the
             slices add up to the score's own change: each gradient stays inside its slice and counts as it
             is, by its slice's length. So `error` is nearly zero even where single values are not exact:
-            those are compared with more points. On the packaged nets the values miss those of 5,000 points by
-            1.1% to 1.8% of their absolute sum with 50 gradients, with Gauss's points by 1.4% to 2.6%.
+            those are compared with more points. What was missing before, where it is much, is a note. On the
+            packaged nets the values miss those of 5,000 points by 1.1% to 1.8% of their absolute sum with 50
+            gradients, with Gauss's points by 1.4% to 2.6%.
         batch: rows run at once; by default as many as are fast.
     """
     x, target = check_input(module, x), as_target(target)
@@ -134,9 +135,9 @@ def integrated_gradients(
         slope = _mean_gradient(
             module, on_the_way, rows, weights, x, target, batch, progress, "integrating", balance
         )
-    return Attribution(
-        difference * slope, score, "integrated gradients", score - start, warnings_of(x, slope)
-    )
+    values = difference * slope
+    notes = warnings_of(x, slope) + (() if balance is None else balance.notes(values))
+    return Attribution(values, score, "integrated gradients", score - start, notes)
 
 
 def expected_gradients(
@@ -277,6 +278,7 @@ def gauss_legendre(points: int, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 LOOKS = 65  # places of the way at which the score is read before gradients are placed
+FAR = 0.02  # of the values' absolute sum: more than that missing is said
 EVENLY = 0.5  # the share of the gradients that goes evenly over the way, in case a bend was overlooked
 
 
@@ -326,6 +328,7 @@ class _Balance:
         self.change = torch.zeros_like(difference)  # of the mean gradient, with λ = 1
         self.most = torch.full((n,), torch.inf, dtype=difference.dtype, device=difference.device)
         self.before: Tensor | None = None
+        self.missing = torch.zeros_like(expected)
 
     def see(self, begin: int, slopes: Tensor) -> None:
         """The gradients of one batch of copies, of which the first is number `begin`."""
@@ -346,11 +349,21 @@ class _Balance:
 
     def balanced(self, mean: Tensor) -> Tensor:
         """The mean gradient with the cuts where they belong."""
-        missing = self.expected - (mean * self.difference).flatten(1).sum(1)
+        self.missing = missing = self.expected - (mean * self.difference).flatten(1).sum(1)
         gain = (self.change * self.difference).flatten(1).sum(1)  # a sum of squares
         size = (missing / gain.clamp(min=1e-30)).clamp(-self.most, self.most)
         size = torch.where(gain > 0, size, 0)
         return mean + self.change * size.view(-1, *[1] * (mean.dim() - 1))
+
+    def notes(self, values: Tensor) -> tuple[str, ...]:
+        """What to know of values whose sum was far off before the cuts moved: the sum no longer tells."""
+        total = values.abs().flatten(1).sum(1).clamp(min=1e-30)
+        worst = float((self.missing.abs() / total).amax())
+        if worst <= FAR:
+            return ()
+        return (
+            f"Before its slices were fitted, the sum missed {worst:.0%} of the values: take more points.",
+        )
 
 
 def _mean_gradient(
