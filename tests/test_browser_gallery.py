@@ -121,7 +121,7 @@ def test_what_is_wrong_is_said_and_left(visits: Visits, tmp_path: Path) -> None:
     expect(page.get_by_role("heading", name="Why 6?")).to_be_visible(timeout=SLOW)
     chooser = page.locator("input[type=file]")
     chooser.set_input_files(FilePayload(name="a.png", mimeType="image/png", buffer=b"no picture at all"))
-    expect(page.get_by_role("alert")).to_contain_text("not a picture", timeout=SLOW)
+    expect(page.get_by_role("alert")).to_contain_text("“a.png” is not a picture", timeout=SLOW)
     grey = tmp_path / "grey.png"
     Pillow.fromarray(np.full((20, 20, 3), 90, np.uint8)).save(grey)
     chooser.set_input_files(grey)

@@ -4,16 +4,18 @@ A server on 127.0.0.1 is reachable by every web page its user opens. Three check
 the Host header (a foreign name that was made to resolve to this machine: DNS rebinding), the Origin
 header (a page of another site that posts or opens a WebSocket), and, where the lab listens beyond
 this machine, a token. They stand before everything else and work on raw ASGI messages, so that
-nothing is parsed, and no more of a body is read than the limit, before they have passed.
+nothing is parsed, and no more of a body is kept than the limit, before they have passed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import logging
 import secrets
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -55,6 +57,9 @@ HEADERS = {
 
 
 PICTURES = "/api/pictures"  # where a body may be as large as a picture
+# Of a body that is too large, so much more is taken in and dropped: a connection that is closed on one who is
+# still sending takes the answer, with the reason in it, down with it.
+DROPPED_BYTES, DROPPED_SECONDS = 1_000_000_000, 2.0
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,10 @@ class Guards:
         except LabError as error:
             if started:
                 raise
-            await _refuse(error_response(error.as_dict(), error.status), scope, receive, send_with_headers)
+            drop = isinstance(error, TooLarge)
+            await _refuse(
+                error_response(error.as_dict(), error.status), scope, receive, send_with_headers, drop
+            )
         except Exception as error:
             log.exception("%s %s failed", scope.get("method", "WebSocket"), scope["path"])
             if started:
@@ -209,10 +217,11 @@ class Guards:
 
     async def _bounded(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
         """The body, read here up to the limit and then handed on."""
+        what = "The picture" if scope["path"] == PICTURES else "The request's body"
         limit = self._limits.picture if scope["path"] == PICTURES else self._limits.body
         announced = headers.get("content-length", "0")
         if not announced.isdecimal() or int(announced) > limit:
-            raise _too_large(announced, limit)
+            raise _too_large(what, announced, limit)
         if scope["method"] in READING:
             return receive
         body = bytearray()
@@ -223,7 +232,7 @@ class Guards:
                 return receive
             body += message.get("body", b"")
             if len(body) > limit:
-                raise _too_large(f"more than {limit}", limit)
+                raise _too_large(what, f"more than {limit}", limit)
             more = message.get("more_body", False)
         whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
@@ -233,16 +242,16 @@ class Guards:
         return replay
 
 
-def _too_large(size: str, limit: int) -> TooLarge:
+def _too_large(what: str, size: str, limit: int) -> TooLarge:
     return TooLarge(
-        f"The request's body is {size} bytes; the limit is {limit}.",
+        f"{what} is {size} bytes; the limit is {limit}.",
         hint="Send less at once.",
         given={"bytes": size, "limit": limit},
     )
 
 
-async def _refuse(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer without reading on: the connection cannot be used again."""
+async def _refuse(response: Response, scope: Scope, receive: Receive, send: Send, drop: bool = False) -> None:
+    """Answer without heeding the rest: the connection cannot be used again. `drop` what still comes."""
     if scope["type"] == "websocket":
         if "websocket.http.response" in scope.get("extensions", {}):
             await response(scope, receive, send)
@@ -250,7 +259,26 @@ async def _refuse(response: Response, scope: Scope, receive: Receive, send: Send
             await send({"type": "websocket.close", "code": 1008, "reason": "Refused"})
         return
     response.headers["connection"] = "close"
-    await response(scope, receive, send)
+
+    async def send_and_drop(message: Message) -> None:
+        if not drop or message["type"] != "http.response.body":
+            return await send(message)
+        await send({**message, "more_body": True})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DROPPED_SECONDS):
+                await _drop(receive)
+        await send({"type": "http.response.body", "body": b""})
+
+    await response(scope, receive, send_and_drop)
+
+
+async def _drop(receive: Receive) -> None:
+    taken = 0
+    while taken < DROPPED_BYTES:
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return
 
 
 def _has_port(host: str) -> bool:
