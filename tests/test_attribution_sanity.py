@@ -213,7 +213,7 @@ def test_gradients_where_the_score_bends_give_the_same_integral() -> None:
 
 def test_every_method_of_the_gallery_works() -> None:
     net, x, labels, _, _ = packaged("digits-cnn", "digits", 2)
-    for name, method in gallery(net, x).items():
+    for name, method in gallery(net, x, baselines=x.flip(0)).items():
         found = method(net, x, probability(labels))
         assert isinstance(found, Attribution), name
         assert found.values.isfinite().all(), name
@@ -221,5 +221,7 @@ def test_every_method_of_the_gallery_works() -> None:
         assert 0 <= float(found.picture().min()) <= float(found.picture().max()) <= 1, name
     with pytest.raises(UnknownName, match="Did you mean 'saliency'"):
         gallery(net, x, only=["salience"])
+    with pytest.raises(BadInput, match="start from other images"):
+        gallery(net, x, only=["expected gradients"])
     with pytest.raises(BadInput, match="No layer"):
         gallery(seeded(nn.Sequential(nn.Flatten(), nn.Linear(12, 2))), images(1, 2))

@@ -15,12 +15,13 @@ from torch import nn
 
 import llm_workings as lw
 from llm_workings.attribution.cams import cam
-from llm_workings.attribution.gradients import integrated_gradients, saliency
+from llm_workings.attribution.gradients import expected_gradients, integrated_gradients, saliency
 from llm_workings.attribution.sanity import randomization
-from llm_workings.attribution.targets import difference
+from llm_workings.attribution.targets import difference, logit
 from llm_workings.core.errors import BadInput, Cancelled, LabError, UnknownName
 from llm_workings.core.progress import Progress
 from llm_workings.core.wire import Payload, pack, unpack
+from llm_workings.data.pictures import make_pictures
 from llm_workings.export.record import export_view
 from llm_workings.views import REGISTRY
 from llm_workings.views.attribution_checks import AttributionChecks
@@ -164,6 +165,7 @@ def test_a_net_without_places_has_no_class_activation_maps() -> None:
     found = gallery(net="flat", picture="shapes:0")
     assert (found.layers, found.layer) == ([], None)
     assert {tile.name for tile in found.tiles} == set(KINDS) - set(MAPS)
+    assert {one.name for one in found.absent} == set(MAPS)
     with pytest.raises(BadInput, match="no layer with places"):
         checks(net="flat", picture="shapes:0", method="Grad-CAM")
 
@@ -177,6 +179,30 @@ def test_score_cam_of_many_channels_waits_to_be_asked_for() -> None:
     assert [(one.name, one.runs) for one in found.later] == [("Score-CAM", 300)]
     asked = gallery(net="wide", picture="shapes:0", methods=["Score-CAM"])
     assert [tile.name for tile in asked.tiles] == ["Score-CAM"]
+
+
+def test_expected_gradients_start_from_the_set_or_say_that_there_is_none(tmp_path: Path) -> None:
+    net = LAB.vision("digits-cnn")
+    made = make_pictures("digits", 100, part="train")
+    others = torch.cat([net.prepare(image) for image in made.images])
+    x = net.prepare(make_pictures("digits", 4).images[3])
+    asked = gallery(net="digits-cnn", picture="digits:3", target=2, methods=["expected gradients"], seed=5)
+    own = expected_gradients(net.module, x, logit(2), baselines=others, samples=100, seed=5)
+    np.testing.assert_allclose(asked.tiles[0].map, own.map[0], rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        away = float(net.module(x)[0, 2] - net.module(others)[:, 2].mean())
+    assert asked.tiles[0].expected == pytest.approx(away, abs=1e-4)
+
+    LAB.add_vision(
+        "mine", lw.wrap(nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), size=8)
+    )
+    grey = tmp_path / "grey.png"
+    Pillow.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(grey)
+    found = gallery(net="mine", picture=str(grey))
+    assert [one.name for one in found.absent] == ["expected gradients"]
+    assert "expected gradients" not in {tile.name for tile in found.tiles}
+    with pytest.raises(BadInput, match="start from other pictures like"):
+        checks(net="mine", picture=str(grey), method="expected gradients")
 
 
 # ---- checks ----------------------------------------------------------------------------------------

@@ -517,6 +517,12 @@ export interface Later {
   runs: number;
 }
 
+/** A method that cannot be worked out here. */
+export interface Absent {
+  name: string;
+  why: string;
+}
+
 /** A picture, what the network says of it, and every method's map of why. */
 export interface AttributionGallery {
   net: NetCard;
@@ -534,6 +540,7 @@ export interface AttributionGallery {
   seed: number;
   tiles: Tile[];
   later: Later[];
+  absent: Absent[];
   /** The true mask's share of the picture: what chance gives. */
   area: number | null;
   /** The planted mark's share of the picture. */

@@ -19,6 +19,7 @@ from .occlusion import occlusion
 from .result import Attribution
 from .targets import AnyTarget
 
+EXPECTED = "expected gradients"
 Method = Callable[[nn.Module, Tensor, AnyTarget], Attribution]
 
 
@@ -29,6 +30,7 @@ def gallery(
     layer: str | None = None,
     window: int | None = None,
     bounds: tuple[float, float] | None = None,
+    baselines: Tensor | None = None,
     only: Sequence[str] | None = None,
 ) -> dict[str, Method]:
     """Every method by its name, ready to be called as `method(module, x, target)`.
@@ -38,9 +40,12 @@ def gallery(
         layer: the class activation maps'; by default the last that has places.
         window: of occlusion; by default an eighth of the image's side.
         bounds: the smallest and largest value an input can have, for LRP's z-box; by default those of `x`.
+        baselines: `[any number, channel, height, width]`, other images for expected gradients to start from;
+            without any the method is left out.
         only: names to keep.
 
-    Raises `BadInput` where no layer has places, `UnknownName` for a name or layer that is not there.
+    Raises `BadInput` where no layer has places, or for expected gradients without baselines; `UnknownName`
+    for a name or layer that is not there.
     """
     if layer is None:
         layers = map_layers(module, x)
@@ -54,6 +59,11 @@ def gallery(
         "input x gradient": gradients.input_x_gradient,
         "SmoothGrad": gradients.smooth_grad,
         "integrated gradients": partial(gradients.integrated_gradients, adaptive=True),
+        **(
+            {}
+            if baselines is None
+            else {EXPECTED: partial(gradients.expected_gradients, baselines=baselines)}
+        ),
         "DeepLift": deep_lift,
         "guided backprop": gradients.guided_backprop,
         "occlusion": partial(occlusion, window=window, stride=max(1, window // 2)),
@@ -65,6 +75,11 @@ def gallery(
     if only is None:
         return found
     for name in only:
+        if name == EXPECTED and baselines is None:
+            raise BadInput(
+                f"{EXPECTED.capitalize()} start from other images, and there are none.",
+                hint="Give some as baselines, such as images that the network was trained on.",
+            )
         if name not in found:
             raise unknown("attribution method", name, found)
     return {name: found[name] for name in only}

@@ -25,6 +25,7 @@ from .attribution_methods import (
     named,
     picture_map,
     pose,
+    set_of,
     shown_layers,
 )
 from .contract import view
@@ -45,8 +46,16 @@ if TYPE_CHECKING:
     from llm_workings.attribution.result import Attribution
 
 Map = Annotated[np.ndarray, Tensor("float32", "row column")]
+NO_PLACES = "No layer of this network has places."
+NO_SET = "No set that is here has other pictures like this one, nor those that the network was trained on."
 MOST_RUNS = 256  # of the network for one map; past that it is worked out when asked for
-LATEST = ("SmoothGrad", "integrated gradients", "occlusion", "Score-CAM")  # many runs: after the others
+LATEST = (
+    "SmoothGrad",
+    "integrated gradients",
+    "occlusion",
+    "expected gradients",
+    "Score-CAM",
+)  # many runs: after the others
 FULL = 0.995  # the share of the places whose values are told apart by colour; the rest is full
 
 
@@ -90,6 +99,13 @@ class Later(Payload):
     """Of the network."""
 
 
+class Absent(Payload):
+    """A method that cannot be worked out here."""
+
+    name: str
+    why: str
+
+
 class AttributionGallery(Payload):
     """A picture, what the network says of it, and every method's map of why."""
 
@@ -108,6 +124,7 @@ class AttributionGallery(Payload):
     seed: int
     tiles: list[Tile]
     later: list[Later]
+    absent: list[Absent]
     area: float | None
     """The true mask's share of the picture: what chance gives."""
     mark_area: float | None
@@ -173,8 +190,11 @@ def attribution_gallery(
     posed = pose(lab, net, picture, target, contrast)
     layers, at = shown_layers(posed, layer)
     wanted = named(methods)
-    if not layers:
-        wanted = [name for name in wanted if name not in MAPS]
+    why_not = {} if layers else dict.fromkeys(MAPS, NO_PLACES)
+    if not set_of(posed):
+        why_not["expected gradients"] = NO_SET
+    absent = [Absent(name=name, why=why_not[name]) for name in wanted if name in why_not]
+    wanted = [name for name in wanted if name not in why_not]
     later = []
     if "Score-CAM" in wanted and not methods and at and channels_of(posed, at) > MOST_RUNS:
         wanted.remove("Score-CAM")
@@ -197,6 +217,7 @@ def attribution_gallery(
             seed=seed,
             tiles=sorted(tiles, key=lambda tile: list(KINDS).index(tile.name)),
             later=later,
+            absent=absent,
             area=None if seen.mask is None else float(seen.mask.mean()),
             mark_area=None if seen.mark is None else float(seen.mark.mean()),
             waiting=[name for name in wanted if name not in here],

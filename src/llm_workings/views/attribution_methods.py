@@ -13,6 +13,8 @@ from pydantic import Field
 
 from llm_workings.core.errors import BadInput, unknown
 from llm_workings.core.progress import Progress
+from llm_workings.data.pictures import PICTURES, make_pictures
+from llm_workings.models.vision_nets import VISION_NETS
 
 from .vision_parts import DEFAULT_NET, Opened
 
@@ -57,6 +59,11 @@ KINDS: dict[str, Kind] = {
         Kind(
             "integrated gradients", "share", "The gradient gathered on the way from grey, times the change."
         ),
+        Kind(
+            "expected gradients",
+            "share",
+            "The same from other pictures instead of grey, 100 of them, each once.",
+        ),
         Kind("DeepLift", "share", "Differences from grey, carried back operation by operation."),
         Kind("occlusion", "covering", "What the score loses when a window is covered."),
         Kind("Grad-CAM", "class activation map", "Channels weighted by their mean gradient."),
@@ -90,6 +97,7 @@ KINDS: dict[str, Kind] = {
         ),
     )
 }
+DRAWN = 100  # pictures that expected gradients start from
 MAPS = tuple(kind.name for kind in KINDS.values() if kind.family == "class activation map")
 OF_ONE_PASS = MAPS[:-1]  # Score-CAM runs the network once a channel
 
@@ -207,7 +215,7 @@ def method_of(posed: Posed, name: str, layer: str | None, seed: int, progress: P
 
     Class activation maps need a `layer`: of a net without places, ask for none.
     """
-    from llm_workings.attribution.gallery import gallery
+    from llm_workings.attribution.gallery import EXPECTED, gallery
     from llm_workings.attribution.gradients import saliency
 
     def report(what: str, done: int, total: int) -> None:
@@ -219,14 +227,44 @@ def method_of(posed: Posed, name: str, layer: str | None, seed: int, progress: P
     low = ((0 - model.mean) / model.std).min()
     high = ((1 - model.mean) / model.std).max()
     asked = KINDS[name].of_gallery or name
-    method = gallery(
-        model.module, posed.x, layer=layer or "", bounds=(float(low), float(high)), only=[asked]
-    )[asked]
+    from_set = baselines_of(posed) if asked == EXPECTED else None
+    bounds = (float(low), float(high))
+    methods = gallery(
+        model.module, posed.x, layer=layer or "", bounds=bounds, baselines=from_set, only=[asked]
+    )
+    method = methods[asked]
     takes = inspect.signature(method).parameters
     more: dict[str, Any] = {"progress": Progress(report)} if "progress" in takes else {}
-    if name == "SmoothGrad":
+    if "seed" in takes:
         more["seed"] = seed
+    if asked == EXPECTED:
+        more["samples"] = DRAWN
     return partial(method, **more)
+
+
+def set_of(posed: Posed) -> str:
+    """The set that other pictures like this one come from: its own, or the network's; "" if there is none."""
+    of_picture = posed.opened.name.partition(":")[0]
+    of_net = VISION_NETS.get(posed.model.name)
+    return of_picture if of_picture in PICTURES else "" if of_net is None else of_net.data
+
+
+def baselines_of(posed: Posed) -> Tensor:
+    """Other pictures as the network reads them, `[DRAWN, channel, height, width]`, of its training part.
+
+    Raises `BadInput` where there is no set to take them from.
+    """
+    import torch
+
+    if not set_of(posed):
+        raise BadInput(
+            f"Expected gradients start from other pictures like {posed.opened.name!r}, and no set "
+            f"that is here has such, nor what {posed.model.name} was trained on.",
+            hint="Try integrated gradients, which start from grey.",
+            given={"net": posed.model.name, "picture": posed.opened.name},
+        )
+    made = make_pictures(set_of(posed), DRAWN, part="train")
+    return torch.cat([posed.model.prepare(image) for image in made.images])
 
 
 def picture_map(name: str, result: Attribution) -> Tensor:
