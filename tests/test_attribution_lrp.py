@@ -134,6 +134,59 @@ def test_without_biases_no_rule_loses_relevance(rule: str) -> None:
     assert (found.error / found.expected).abs().max() < 1e-3
 
 
+class Between(nn.Module):
+    """conv -> relu -> what is tried -> linear, without biases."""
+
+    def __init__(self, tried: Any):
+        super().__init__()
+        self.conv, self.also = nn.Conv2d(3, 4, 3, bias=False), nn.Conv2d(4, 4, 3, padding=1, bias=False)
+        self.head, self.tried = nn.Linear(4, 3, bias=False), tried
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.conv(x))
+        return self.head(self.tried(h, torch.relu(self.also(h))))
+
+
+SCALE = torch.linspace(0.5, 2, 4, dtype=torch.float64)
+OPERATIONS: dict[str, Any] = {
+    "mean": lambda h, g: h.mean((2, 3)),
+    "sum": lambda h, g: torch.sum(h, (2, 3)),
+    "sum of a stack": lambda h, g: torch.stack([h, g], -1).sum(-1).mean((2, 3)),
+    "concatenated": lambda h, g: torch.cat([h[:, :2], g[:, 2:]], 1).mean((2, 3)),
+    "difference": lambda h, g: (h - g / 2).mean((2, 3)),
+    "from nothing": lambda h, g: (0 - h).mean((2, 3)),
+    "negative": lambda h, g: (-h).mean((2, 3)),
+    "quotient": lambda h, g: torch.div(h, 3).mean((2, 3)),
+    "by a larger one": lambda h, g: (h.mean((2, 3))[:, None] * SCALE[None, :, None].expand(2, 4, 4)).sum(1),
+    "square": lambda h, g: h.pow(2).mean((2, 3)),
+    "gate": lambda h, g: (h * torch.sigmoid(g.mean((2, 3), keepdim=True))).mean((2, 3)),
+    "largest": lambda h, g: h.amax((2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_no_operation_between_layers_loses_relevance(name: str) -> None:
+    net, x = seeded(Between(OPERATIONS[name])), images(2)
+    found = lrp(net, x, 1, "EpsilonPlus")
+    assert (found.values.flatten(1).sum(1) - found.score).abs().max() < 1e-3 * found.score.abs().min()
+    with torch.no_grad():
+        close(found.score, net(x)[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("tried", "says"),
+    [
+        (lambda h, g: h.cumsum(1).mean((2, 3)), "calls cumsum, for which there is no rule"),
+        (lambda h, g: (h / g.sum((1, 2, 3), keepdim=True)).mean((2, 3)), "calls div|truediv"),
+        (lambda h, g: h.mul_(2).mean((2, 3)), "calls mul_"),
+        (lambda h, g: torch.einsum("bchw->bc", h), "einsum"),
+    ],
+)
+def test_an_operation_without_a_rule_is_refused(tried: Any, says: str) -> None:
+    with pytest.raises(NotSupported, match=says):
+        lrp(seeded(Between(tried)), images(2), 1)
+
+
 def test_layers_between_have_the_same_sum() -> None:
     net, x = conv_net(bias=False), images()
     found = relevances(net, x, 2, "EpsilonPlus", ["0", "1", "2", "3", "6"])

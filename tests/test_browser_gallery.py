@@ -14,6 +14,7 @@ from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from llm_workings.views import REGISTRY
 from llm_workings.views.attribution_gallery import AttributionGallery
+from llm_workings.views.attribution_methods import KINDS
 from llm_workings.views.lab import Lab
 
 pytestmark = pytest.mark.browser
@@ -48,7 +49,7 @@ def value_of(digit: AttributionGallery, name: str, row: int, column: int) -> flo
 def test_the_gallery_is_drawn_read_opened_and_comes_back(visits: Visits, digit: AttributionGallery) -> None:
     page = visits.open("/attribution-gallery", **ASKED)
     expect(page.get_by_role("heading", name="Why 6?")).to_be_visible(timeout=SLOW)
-    expect(page.get_by_role("article")).to_have_count(19, timeout=SLOW)
+    expect(page.get_by_role("article")).to_have_count(len(KINDS), timeout=SLOW)
     assert colours(picture_of(page)) > 5
     painted = page.locator("article canvas").evaluate_all(
         """all => all.map(canvas => {
@@ -56,7 +57,7 @@ def test_the_gallery_is_drawn_read_opened_and_comes_back(visits: Visits, digit: 
             return new Set(new Uint32Array(data.buffer)).size;
         })"""
     )
-    assert len(painted) == 19
+    assert len(painted) == len(KINDS)
     assert min(painted) > 10
     (lift,) = [tile for tile in digit.tiles if tile.name == "DeepLift"]
     said = f"adds up to {three(lift.total)} of {three(lift.expected or 0)}"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from vision_peers import peer
 
+from llm_workings.attribution.lrp.propagate import lrp
 from llm_workings.core.errors import BadFile, NotSupported
 from llm_workings.data.images import CAT, read_image
 from llm_workings.models import efficientnet
@@ -141,3 +145,35 @@ def test_it_is_timm_s_tf_efficientnet_lite0(model: VisionModel) -> None:
     x = model.prepare(CAT)
     with torch.no_grad():
         assert torch.allclose(theirs(x), model.run(x).logits, atol=1e-5)
+
+
+@pytest.mark.peer
+def test_relevance_equals_zennit_s(model: VisionModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little of the score arrives at the pixels, and by the peer no more does."""
+    net = copy.deepcopy(model.module).double()
+    for part in net.modules():
+        if isinstance(part, nn.BatchNorm2d):  # zennit goes on dividing by a merged batch norm's eps
+            part.running_var += part.eps
+            part.eps = 0.0
+    x = model.prepare(CAT).double()
+    with torch.no_grad():
+        scores = net(x)
+    best = int(scores.argmax())
+    ours = lrp(net, x, best, "EpsilonPlus")
+    assert 0 < float(ours.sum) < 1e-3 * float(ours.score)
+
+    def forward(self: efficientnet.Bottleneck, x: torch.Tensor) -> torch.Tensor:
+        narrow = self.project(self.depthwise(self.expand(x)))
+        return self.total(torch.stack([narrow, x], -1)) if self.adds else narrow
+
+    for block in net.blocks:
+        block.total = peer("zennit.layer").Sum(dim=-1)  # what zennit's rules of sums know
+    monkeypatch.setattr(efficientnet.Bottleneck, "forward", forward)
+    composite = peer("zennit.composites").EpsilonPlus(
+        canonizers=[peer("zennit.canonizers").SequentialMergeBatchNorm()]
+    )
+    start = torch.zeros_like(scores)
+    start[0, best] = scores[0, best]
+    with peer("zennit.attribution").Gradient(net, composite) as explain:
+        theirs = explain(x.clone(), start)[1].detach()
+    assert (ours.values - theirs).abs().max() < 1e-10 * theirs.abs().max()

@@ -7,7 +7,7 @@ additions of a residual net; hooks on modules see only the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 import torch
@@ -31,6 +31,10 @@ AVERAGE_POOLS = (F.avg_pool1d, F.avg_pool2d, F.adaptive_avg_pool1d, F.adaptive_a
 ADDITIONS = (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__)
 ADDITIONS_IN_PLACE = (Tensor.__iadd__, Tensor.add_)
 PRODUCTS = (torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__)
+DIFFERENCES = (torch.sub, torch.subtract, Tensor.sub, Tensor.subtract, Tensor.__sub__)
+DIFFERENCES_REVERSED = (torch.rsub, Tensor.__rsub__)
+QUOTIENTS = (torch.div, torch.divide, torch.true_divide, Tensor.div, Tensor.divide, Tensor.__truediv__)
+SUMS = (torch.sum, Tensor.sum)
 SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
 OVERWRITING = (
     torch.relu_,
@@ -51,12 +55,14 @@ def each(functions: Iterable[Callable], handler: Handler) -> dict[Callable, Hand
 class Intercept(TorchFunctionMode):
     """Inside of `with Intercept(table):` a call goes to its handler: `handler(function, *args, **kwargs)`.
 
-    Raises `NotSupported` for an activation that writes over its input: its replacement could not.
+    Raises `NotSupported` for an activation that writes over its input: its replacement could not; and, where
+    `others` are given, for a function that is neither in the table nor called like one of them, where what it
+    answers depends on the input.
     """
 
-    def __init__(self, table: Mapping[Callable, Handler]):
+    def __init__(self, table: Mapping[Callable, Handler], others: Set[str] | None = None):
         super().__init__()
-        self.table = table
+        self.table, self.others = table, others
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -70,4 +76,18 @@ class Intercept(TorchFunctionMode):
                 f"The network calls {func.__name__}, which writes over its input, so no rule can replace it.",
                 hint=f"Call {func.__name__.rstrip('_')} instead, or use an nn module.",
             )
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        name = getattr(func, "__name__", str(func))
+        if self.others is not None and name not in self.others and _depends(result):
+            raise NotSupported(
+                f"The network calls {name}, for which there is no rule here.",
+                hint="Write it with other operations, or take a method that reads gradients.",
+                given={"function": name},
+            )
+        return result
+
+
+def _depends(result: Any) -> bool:
+    if isinstance(result, (tuple, list)):
+        return any(map(_depends, result))
+    return isinstance(result, Tensor) and result.requires_grad

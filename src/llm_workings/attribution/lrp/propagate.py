@@ -23,8 +23,12 @@ from llm_workings.attribution.intercept import (
     ADDITIONS,
     ADDITIONS_IN_PLACE,
     AVERAGE_POOLS,
+    DIFFERENCES,
+    DIFFERENCES_REVERSED,
     PRODUCTS,
+    QUOTIENTS,
     SOFTMAX,
+    SUMS,
     Handler,
     Intercept,
     each,
@@ -43,6 +47,21 @@ PLACES = (("stride", 1), ("padding", 0), ("dilation", 1))  # of a convolution, w
 CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
 TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 MEANS = (torch.mean, Tensor.mean)
+ELEMENTWISE = (
+    *(torch.neg, torch.abs, torch.exp, torch.log, torch.sqrt, torch.rsqrt, torch.square, torch.pow),
+    *(Tensor.neg, Tensor.abs, Tensor.exp, Tensor.log, Tensor.sqrt, Tensor.rsqrt, Tensor.square, Tensor.pow),
+    *(Tensor.__neg__, Tensor.__abs__, Tensor.__pow__),
+)
+# Whose derivative hands relevance on as it is: what they answer is numbers of their input, in other places.
+CARRIERS = frozenset(
+    """
+    view reshape flatten unflatten permute transpose swapaxes movedim squeeze unsqueeze expand expand_as
+    repeat cat concat concatenate stack hstack vstack split chunk tensor_split unbind __getitem__ gather
+    index_select narrow select roll flip pixel_shuffle pixel_unshuffle channel_shuffle pad contiguous to
+    float double type __get__ dropout dropout1d dropout2d dropout3d alpha_dropout max amax max_pool1d
+    max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
+    """.split()  # noqa: SIM905 (fifty lines otherwise)
+)
 REFUSED = (
     *SOFTMAX,
     *(F.layer_norm, F.group_norm, F.instance_norm, F.scaled_dot_product_attention),
@@ -86,7 +105,7 @@ def relevances(
     order = layout(module, x)
     with explaining(module), torch.enable_grad(), watching(module, layers) as seen:
         leaf = x.detach().requires_grad_()
-        with pass_back.names(module), Intercept(pass_back.table()):
+        with pass_back.names(module), Intercept(pass_back.table(), CARRIERS):
             scores = answer(module, leaf.clone(memory_format=order))
         start, score = _start(scores, target)
         places = [leaf, *(seen[name] for name in layers)]
@@ -130,12 +149,15 @@ class _Propagation:
             **each(CONVOLUTIONS, self.convolution),
             **each(TRANSPOSED, self.transposed),
             F.linear: self.linear,
-            **each(ACTIVATIONS, _pass),
+            **each((*ACTIVATIONS, *ELEMENTWISE), _pass),
             F.batch_norm: _batch_norm,
-            **each((*AVERAGE_POOLS, *MEANS), self.pooled),
+            **each((*AVERAGE_POOLS, *MEANS, *SUMS), self.pooled),
             **each(ADDITIONS, self.added),
             **each(ADDITIONS_IN_PLACE, self.added_in_place),
+            **each(DIFFERENCES, self.subtracted),
+            **each(DIFFERENCES_REVERSED, self.subtracted_from),
             **each(PRODUCTS, _halved),
+            **each(QUOTIENTS, _quotient),
             **each(REFUSED, _refused),
             Tensor.clone: _cloned,
         }
@@ -212,6 +234,13 @@ class _Propagation:
             raise NotSupported("LRP does not cover an addition with alpha or out.")
         a, b = (part if isinstance(part, Tensor) else tensors[0].new_tensor(part) for part in (left, right))
         return _Added.apply(a, b, self.composite.sums.epsilon, False)
+
+    def subtracted(self, function: Any, left: Any, right: Any, **more: Any) -> Any:
+        negative = _pass(torch.neg, right) if isinstance(right, Tensor) else -right
+        return self.added(torch.add, left, negative, **more)
+
+    def subtracted_from(self, function: Any, left: Any, right: Any, **more: Any) -> Any:
+        return self.subtracted(function, right, left, **more)
 
     def added_in_place(self, function: Any, left: Tensor, right: Any, **more: Any) -> Any:
         if not (left.requires_grad or (isinstance(right, Tensor) and right.requires_grad)):
@@ -380,11 +409,25 @@ def _batch_norm(
 def _halved(function: Any, left: Any, right: Any, **more: Any) -> Any:
     if isinstance(left, Tensor) and isinstance(right, Tensor) and left.requires_grad and right.requires_grad:
         return _Halved.apply(left, right)
-    x = left if isinstance(left, Tensor) and left.requires_grad else right
-    constant = right if x is left else left
-    if not x.requires_grad or (isinstance(constant, Tensor) and constant.dim() > x.dim()):
-        return function(left, right, **more)
-    return _Passed.apply(x, lambda given: given * constant)  # all relevance is that of what varies
+    if isinstance(left, Tensor) and left.requires_grad:
+        return _scaled(left, right, lambda given: function(given, right, **more))
+    return _scaled(right, left, lambda given: function(left, given, **more))
+
+
+def _quotient(function: Any, left: Any, right: Any, **more: Any) -> Any:
+    """By a constant. One by what varies is refused: its parts are no shares of it."""
+    if isinstance(right, Tensor) and right.requires_grad:
+        return _refused(function, left, right, **more)
+    return _scaled(left, right, lambda given: function(given, right, **more))
+
+
+def _scaled(x: Any, constant: Any, scale: Callable[[Tensor], Tensor]) -> Any:
+    """All relevance is that of what varies, which may be the smaller of the two."""
+    if not (isinstance(x, Tensor) and x.requires_grad):
+        return scale(x)
+    if isinstance(constant, Tensor):
+        x = x.expand(torch.broadcast_shapes(x.shape, constant.shape))
+    return _Passed.apply(x, scale)
 
 
 def _cloned(function: Any, x: Tensor, *args: Any, **more: Any) -> Tensor:

@@ -121,7 +121,7 @@ class Layer:
         if self.scale is not None:
             quotient = quotient * self.scale.view(1, -1, *[1] * (quotient.dim() - 2))
         (slope,) = torch.autograd.grad(answer, leaf, quotient)
-        return slope.mul_(self.given)
+        return slope * self.given  # a sum's slope is one number seen many times: not in place
 
     def share(
         self, terms: list[Term], relevance: Tensor, stabilizer: float, *, rising: bool = False
@@ -145,7 +145,7 @@ class Layer:
             total = sum(self.run(leaf, w, b) for leaf, (_, w, b) in zip(leaves, terms, strict=True))
             assert isinstance(total, Tensor)
             slopes = torch.autograd.grad(total, leaves, divided(relevance, total.detach(), stabilizer))
-        found = [slope.mul_(given) for slope, (given, _, _) in zip(slopes, terms, strict=True)]
+        found = [slope * given for slope, (given, _, _) in zip(slopes, terms, strict=True)]
         return found[0] if len(found) == 1 else torch.stack(found).sum(0)
 
     def _at_once(self, terms: list[Term], relevance: Tensor, stabilizer: float, rising: bool) -> Tensor:
