@@ -1,0 +1,15 @@
+"""A batch of inputs that differ from one input in a window each: only what a window reaches is computed again.
+
+Cover 8 of 64 pixels, and a convolution of 3 x 3 gives new values at 10 x 10 places, all others as before. So
+of the batch `[n, channel, height, width]` the activation of the unchanged input is held once, and of each row
+a crop, the box that its window reaches (`batch.Patched`):
+
+    the batch           row i = unchanged, with crop i pasted at its place
+    relu, norms ...     of the crops
+    conv, pooling       of the crops with as much around them as the new boxes' outputs read
+    a + b               of boxes that hold the boxes of both
+    anything else       of the whole batch, pasted together: an ordinary tensor goes on from there
+
+So does a box that has grown over most of its plane. Where boxes lie is `boxes.py`, what each operation does
+`rules.py`. The network is run as it is: a `Patched` is a tensor whose `__torch_function__` meets each call.
+"""
