@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import product
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,11 +14,14 @@ from llm_workings.core.errors import BadInput
 from llm_workings.core.progress import SILENT, Progress
 
 from .gradients import Baseline, baseline_of
+from .patches.batch import Patched, Unchanged
+from .patches.rules import covered, position
 from .result import Attribution, warnings_of
 from .running import answer, batch_size, check_input, explaining, of_rows, scores_of
 from .targets import AnyTarget, Target, as_target
 
 Window = int | Sequence[int]
+WINDOWS_A_ROW = 4  # crops are a part of their plane: so many take no more room than one whole row
 
 
 def occlusion(
@@ -79,19 +83,38 @@ def _losses(
     total = len(x) * count
     with explaining(module), torch.no_grad():
         whole = target.of(answer(module, x))
-        size = batch or batch_size(module, x[:1], grad=False)
-        size = math.ceil(total / math.ceil(total / size))
-        found = []
-        for begin in range(0, total, size):
-            progress.report("covering windows", begin, total)
-            numbers = torch.arange(begin, min(begin + size, total))
-            rows = numbers // count
-            inputs = x[rows]
-            for copy, number in enumerate(numbers.tolist()):
-                where = windows[number % count]
-                inputs[copy][where] = base[number // count][where]
-            found.append(of_rows(target, answer(module, inputs), rows.to(x.device), begin, total))
-    return whole[:, None] - torch.cat(found).view(len(x), count)
+        size = batch or batch_size(module, x[:1], grad=False) * (WINDOWS_A_ROW if x.dim() == 4 else 1)
+        size = math.ceil(count / math.ceil(count / size))
+        lost = torch.empty_like(whole)[:, None].repeat(1, count)
+        bounds = np.array(
+            [[w.indices(n)[:2] for w, n in zip(where, x.shape[1:], strict=True)] for where in windows]
+        )
+        low, high = bounds.astype(np.int32).transpose(2, 1, 0)
+        order = np.arange(count)
+        if x.dim() == 4:
+            order = np.argsort(position(low, high, (x.shape[2], x.shape[3])), kind="stable")
+        for row in range(len(x)):
+            same = (
+                Unchanged(x[row : row + 1].contiguous(memory_format=torch.channels_last))
+                if x.dim() == 4
+                else None
+            )
+            for begin in range(0, count, size):
+                progress.report("covering windows", row * count + begin, total)
+                which = order[begin : begin + size]
+                if same is not None and len(which) > 1:
+                    inputs: Tensor = covered(same, base[row], low[:, which], high[:, which])
+                else:
+                    inputs = x[row].repeat(len(which), *[1] * (x.dim() - 1))
+                    for copy, number in zip(inputs, which.tolist(), strict=True):
+                        copy[windows[number]] = base[row][windows[number]]
+                scores = answer(module, inputs)
+                scores = scores.tensor() if isinstance(scores, Patched) else scores
+                rows = torch.full((len(which),), row, device=x.device)
+                lost[row, torch.from_numpy(which).to(x.device)] = whole[row] - of_rows(
+                    target, scores, rows, row * count + begin, total
+                )
+    return lost
 
 
 def _per_axis(given: Window, x: Tensor, what: str, axes: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""A batch of inputs that differ from one input in a window each: only what a window reaches is computed again.
+"""A batch of inputs that differ from one input in a window each: what a window reaches is computed.
 
 Cover 8 of 64 pixels, and a convolution of 3 x 3 gives new values at 10 x 10 places, all others as before. So
 of the batch `[n, channel, height, width]` the activation of the unchanged input is held once, and of each row

@@ -46,7 +46,9 @@ class Part:
 
     def look(self, unchanged: Tensor, where: Crops, outside: float = 0.0) -> Tensor:
         """`[n, channel, *where.size]`: the values in other crops, with `outside` beyond the plane."""
-        return self.crops if self.where.same(where) else where.pasted(self.crops, self.where, unchanged, outside)
+        return (
+            self.crops if self.where.same(where) else where.pasted(self.crops, self.where, unchanged, outside)
+        )
 
     def rows(self, which: slice) -> Part:
         return Part(self.crops[which], self.where.rows(which), self.reach.rows(which))
@@ -73,7 +75,7 @@ class Patched(Tensor):
 
     @staticmethod
     def of(unchanged: Unchanged, parts: list[Part], cuts: list[slice]) -> Patched:
-        shape = unchanged.values.shape
+        shape: tuple[int, ...] = tuple(unchanged.values.shape)
         if parts:
             shape = (sum(len(part.crops) for part in parts), *shape[1:])
         # On no device: what is done to it unseen fails, rather than giving numbers that mean nothing.
@@ -130,7 +132,9 @@ class Patched(Tensor):
                 return found
         result = func(*replaced(args, Patched.tensor), **replaced(kwargs, Patched.tensor))
         for one in met:
-            if one.unchanged is None and result is one.parts[0].crops:  # written over, or nothing was to be done
+            if (
+                one.unchanged is None and result is one.parts[0].crops
+            ):  # written over, or nothing was to be done
                 return one
         return result
 
@@ -158,7 +162,7 @@ def _unchanged(one: Patched) -> Tensor:
 NO_CROPS = everywhere(0, (0, 0))
 NO_BOXES = Boxes(NO_CROPS.at, NO_CROPS.at)
 OF_THE_SHAPE = {
-    *(Tensor.shape.__get__, Tensor.dtype.__get__, Tensor.ndim.__get__, Tensor.requires_grad.__get__),
+    *(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "ndim", "requires_grad")),
     *(Tensor.size, Tensor.dim, Tensor.numel, Tensor.is_floating_point, Tensor.is_complex, Tensor.__len__),
     *(torch.is_floating_point, torch.is_complex, torch.numel),
 }

@@ -1,4 +1,4 @@
-"""Boxes on a plane of places: which outputs read them, where crops of one size hold them, and looking there."""
+"""Boxes on a plane of places: which outputs read them, crops that hold them, and looking there."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ class Crops:
         first = 1 if under is None else 1 + under.shape[-2] * under.shape[-1]
         firsts = np.arange(first, first + len(crops) * height * width, height * width, dtype=np.int32)
         y, x = down - theirs.at[0][:, None], across - theirs.at[1][:, None]
-        found = _off(y, height, y * np.int32(width) + firsts[:, None])[:, :, None] + _off(x, width, x)[:, None]
+        found = (
+            _off(y, height, y * np.int32(width) + firsts[:, None])[:, :, None] + _off(x, width, x)[:, None]
+        )
         rows = [crops.new_full((1, crops.shape[1]), outside)]
         least: Ints | int = 0
         if under is not None:
@@ -150,7 +152,9 @@ class Sliding:
     def read(self, crops: Crops) -> Crops:
         """What outputs in those crops read."""
         stride, padding = np.array([self.stride, self.padding], np.int32)[:, :, None]
-        height, width = ((crops.size[axis] - 1) * self.stride[axis] + self.extent[axis] + 1 for axis in (0, 1))
+        height, width = (
+            (crops.size[axis] - 1) * self.stride[axis] + self.extent[axis] + 1 for axis in (0, 1)
+        )
         return Crops(crops.at * stride - padding, (height, width))
 
     def spread(self, crops: Crops) -> Crops:

@@ -16,7 +16,7 @@ from .batch import Part, Patched, Rule, Unchanged, patched_of, replaced
 from .boxes import Boxes, Crops, Ints, Pair, Sliding, everywhere
 
 CROWDED = 0.8  # of a plane: crops that take up more save less than looking costs
-LARGE = 0.5  # of a plane: from there on it matters that crops in the middle grow larger than at the edge
+LARGE = 0.5  # of a plane: above it rows part, since crops in the middle grow larger than at its edge
 ALIKE = 16  # rows a part at most: what they give still lies in a processor's cache
 HEAVY = 64  # products an output: from there on, those of zeros around a crop are worth leaving out
 
@@ -181,12 +181,16 @@ def _pair(given: Any) -> Pair:
     return (int(given[0]), int(given[-1])) if isinstance(given, Sequence) else (int(given), int(given))
 
 
-def _pad(func: Any, x: Patched, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
+def _pad(
+    func: Any, x: Patched, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Any:
     left, right, top, bottom, *others = [*pad, 0, 0, 0, 0][: max(4, len(pad))]
     if mode != "constant" or min(left, right, top, bottom) < 0 or others:
         return NotImplemented
     by = np.array([[top], [left]], np.int32)
-    parts = [Part(part.crops, Crops(part.where.at + by, part.where.size), part.reach.moved(by)) for part in x.parts]
+    parts = [
+        Part(part.crops, Crops(part.where.at + by, part.where.size), part.reach.moved(by)) for part in x.parts
+    ]
     return Patched.of(x.after(func, x, pad, mode, value), parts, x.cuts)
 
 
@@ -206,9 +210,17 @@ def _together(func: Any, met: list[Patched], *args: Any, **kwargs: Any) -> Patch
         where = reach.crops(unchanged.plane)
         if _share(reach, unchanged.plane) > CROWDED:
             where = everywhere(len(parts[0].crops), unchanged.plane)
-        looks = iter([part.look(one.unchanged.values, where) for one, part in zip(met, parts, strict=True)])
-        made.append(Part(func(*replaced(args, lambda one, looks=looks: next(looks)), **kwargs), where, reach))
+        looks = []
+        for one, part in zip(met, parts, strict=True):
+            assert one.unchanged is not None
+            looks.append(part.look(one.unchanged.values, where))
+        made.append(Part(func(*replaced(args, _in_turn(looks)), **kwargs), where, reach))
     return Patched.of(unchanged, made, cuts)
+
+
+def _in_turn(looks: list[Tensor]) -> Callable[[Patched], Tensor]:
+    left = iter(looks)
+    return lambda one: next(left)
 
 
 def _elementwise(func: Any, *args: Any, **kwargs: Any) -> Any:
