@@ -17,7 +17,7 @@ from .gradients import Baseline, baseline_of
 from .patches.batch import Patched, Unchanged
 from .patches.rules import covered, position
 from .result import Attribution, warnings_of
-from .running import answer, batch_size, check_input, explaining, of_rows, scores_of
+from .running import answer, batch_size, check_input, explaining, of_rows
 from .targets import AnyTarget, Target, as_target
 
 Window = int | Sequence[int]
@@ -55,18 +55,16 @@ def occlusion(
     sizes = _per_axis(window, x, "window", 2)
     strides = sizes if stride is None else _per_axis(stride, x, "stride", len(sizes))
     windows = _windows(x.shape[1:], sizes, strides)
-    lost = _losses(module, x, base, target, windows, batch, progress)
-    values, covered = torch.zeros_like(x), torch.zeros_like(x[0])
+    score, lost = _losses(module, x, base, target, windows, batch, progress)
+    values, times = torch.zeros_like(x), torch.zeros_like(x[0])
     rest = [1] * (x.dim() - 1)
     for index, where in enumerate(windows):
         values[(slice(None), *where)] += lost[:, index].view(-1, *rest)
-        covered[where] += 1
-    with explaining(module):
-        score = scores_of(module, x, target, batch=len(x))
+        times[where] += 1
     notes = warnings_of(x)
     if not bool(lost.any()):
         notes = (*notes, "No window changes the score at all.")
-    return Attribution(values / covered, score, "occlusion", notes=notes)
+    return Attribution(values / times, score, "occlusion", notes=notes)
 
 
 def _losses(
@@ -77,8 +75,8 @@ def _losses(
     windows: list[tuple[slice, ...]],
     batch: int | None,
     progress: Progress,
-) -> Tensor:
-    """What each window's covering takes from the score, `[row, window]`."""
+) -> tuple[Tensor, Tensor]:
+    """The score, `[row]`, and what each window's covering takes from it, `[row, window]`."""
     count = len(windows)
     total = len(x) * count
     with explaining(module), torch.no_grad():
@@ -114,7 +112,7 @@ def _losses(
                 lost[row, torch.from_numpy(which).to(x.device)] = whole[row] - of_rows(
                     target, scores, rows, row * count + begin, total
                 )
-    return lost
+    return whole, lost
 
 
 def _per_axis(given: Window, x: Tensor, what: str, axes: int) -> tuple[int, ...]:

@@ -146,12 +146,28 @@ def gradient(
     return torch.zeros_like(x) if slope is None else slope.contiguous(), value.detach()
 
 
+_BYTES: WeakKeyDictionary[nn.Module, dict[tuple, int]] = WeakKeyDictionary()
+
+
 def batch_size(module: nn.Module, row: Tensor, *, grad: bool = True) -> int:
     """How many rows to run at once: on a CPU what its cache holds, on a GPU what its memory does.
 
-    One row is run, and what its layers give is added up. Larger batches are no faster once a layer's own
-    arithmetic, and not the calls, takes the time.
+    One row is run, the first time, and what its layers give is added up. Larger batches are no faster once a
+    layer's own arithmetic, and not the calls, takes the time.
     """
+    known, key = _BYTES.setdefault(module, {}), (tuple(row.shape), row.dtype)
+    total = known.get(key)
+    if total is None:
+        total = known[key] = _bytes_of_layers(module, row)
+    if row.device.type == "cpu":
+        return max(
+            1, min(LARGEST, (CACHE if grad else 4 * CACHE) // total)
+        )  # a forward holds no layer for long
+    return max(1, min(16 * LARGEST, free_memory(row.device) // 4 // (total * (3 if grad else 1))))
+
+
+def _bytes_of_layers(module: nn.Module, row: Tensor) -> int:
+    """What the answers of all layers to one row take."""
     total = 0
 
     def count(part: nn.Module, given: object, result: object) -> None:
@@ -167,12 +183,7 @@ def batch_size(module: nn.Module, row: Tensor, *, grad: bool = True) -> int:
     finally:
         for handle in handles:
             handle.remove()
-    total = max(total, 8 * row.numel() * row.element_size())
-    if row.device.type == "cpu":
-        return max(
-            1, min(LARGEST, (CACHE if grad else 4 * CACHE) // total)
-        )  # a forward holds no layer for long
-    return max(1, min(16 * LARGEST, free_memory(row.device) // 4 // (total * (3 if grad else 1))))
+    return max(total, 8 * row.numel() * row.element_size())
 
 
 # --- layers ----------------------------------------------------------------------------------
