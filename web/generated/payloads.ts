@@ -1010,34 +1010,37 @@ export interface TokenActivation {
   count: number;
 }
 
-/** A number at each token of a corpus: where it is highest, lowest, and some places at random. */
+/** Something of a head, or how far the stream lies along a direction, over a corpus. */
 export interface CorpusTexts {
-  /** What the number is, in words. */
-  name: string;
   layer: number;
-  /** None of a direction. */
-  head: number | null;
-  by: "attends" | "off_first" | "writes" | null;
   corpus: CorpusEntry;
-  /** Passages that are not read, for the direction was made of them. */
-  left_out: number;
   /** Tokens that were read and count. */
   tokens: number;
+  /** Tokens of the whole corpus. */
   whole: number;
   mean: number;
   /** Standard deviation. */
   spread: number;
   low: number;
   high: number;
-  /** Where it is highest, one place a passage. */
+  /** Where it goes highest, one place a passage. */
   top: NeuronExample[];
   bottom: NeuronExample[];
+  /** Places drawn at random, the same for all units that are read together. */
   drawn: NeuronExample[];
   /** The kinds of tokens with the highest means, of those that came 3 times or more. */
   selective: TokenActivation[];
+  /** Those with the lowest. */
   averse: TokenActivation[];
-  /** The share of its variance that the kind of token explains; NaN of none. */
+  /** The share of its variance that the kind of token explains (epsilon squared); NaN of none. */
   selectivity: number;
+  /** What the number is, in words. */
+  name: string;
+  /** None of a direction. */
+  head: number | null;
+  by: "attends" | "off_first" | "writes" | null;
+  /** Passages that are not read, for the direction was made of them. */
+  left_out: number;
 }
 
 export interface HeadTextsRequest {
@@ -2232,27 +2235,20 @@ export interface NeuronFlag {
 /** One neuron over a corpus. */
 export interface NeuronCorpus {
   layer: number;
-  neuron: number;
   corpus: CorpusEntry;
   /** Tokens that were read and count. */
   tokens: number;
   /** Tokens of the whole corpus. */
   whole: number;
-  /** `[edge]` float64. */
-  edges: NdArray<Float64Array>;
-  /** `[bin]` int32. How many tokens have an activation from one edge to the next. */
-  counts: NdArray<Int32Array>;
   mean: number;
   /** Standard deviation. */
   spread: number;
   low: number;
   high: number;
-  /** The share of tokens at which what the activation function is given is above 0. */
-  open: number;
   /** Where it goes highest, one place a passage. */
   top: NeuronExample[];
   bottom: NeuronExample[];
-  /** Places drawn at random, the same for all neurons of the layer. */
+  /** Places drawn at random, the same for all units that are read together. */
   drawn: NeuronExample[];
   /** The kinds of tokens with the highest means, of those that came 3 times or more. */
   selective: TokenActivation[];
@@ -2260,6 +2256,13 @@ export interface NeuronCorpus {
   averse: TokenActivation[];
   /** The share of its variance that the kind of token explains (epsilon squared); NaN of none. */
   selectivity: number;
+  neuron: number;
+  /** `[edge]` float64. */
+  edges: NdArray<Float64Array>;
+  /** `[bin]` int32. How many tokens have an activation from one edge to the next. */
+  counts: NdArray<Int32Array>;
+  /** The share of tokens at which what the activation function is given is above 0. */
+  open: number;
   /** The polysemantic flag's statistic between places drawn at random. */
   likeness_drawn: number;
   alike: Correlated[];

@@ -7,6 +7,7 @@ each kind of token.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,7 +87,7 @@ class Kept(Payload):
         return [int(index) for index in self.ids[int(self.begins[number]) : end]]
 
 
-class Passing:
+class Passing(ABC):
     """One pass over a corpus. A subclass says what is kept of a run, and what the units are of it.
 
     Args:
@@ -129,9 +130,9 @@ class Passing:
         self.moments = Moments(width, correlations=correlations)
         self.top, self.bottom = Extremes(width, TOP), Extremes(width, LOW, highest=False)
 
+    @abstractmethod
     def values(self, run: Run) -> Tensor:
         """`[row, position, unit]` of a run."""
-        raise NotImplementedError
 
     def meanwhile(self, run: Run, numbers: list[int], counted: Tensor) -> Tensor | None:
         """Takes what else is wanted of a run; `[token, unit]` whose share above 0 is kept, or None."""

@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from llm_workings.core.wire import Payload
 from llm_workings.models.catalogue import DEFAULT_MODEL
 
 from .contract import HeadIndex, Layer, ModelName, view
 from .contrasts import ContrastName, Firsts, Seconds, SteerLayer, contrast_of, directions_of, layer_of
 from .lab import Lab
-from .neuron_corpus import (
-    CorpusEntry,
-    CorpusName,
-    NeuronExample,
-    TokenActivation,
-    entry_of,
-    example_of,
-    kind_of,
-)
+from .neuron_corpus import CorpusName, OverCorpus, over_corpus
 from .parts import quoted
 
 if TYPE_CHECKING:
@@ -41,35 +32,16 @@ ByName = Annotated[
 ]
 
 
-class CorpusTexts(Payload):
-    """A number at each token of a corpus: where it is highest, lowest, and some places at random."""
+class CorpusTexts(OverCorpus):
+    """Something of a head, or how far the stream lies along a direction, over a corpus."""
 
     name: str
     """What the number is, in words."""
-    layer: int
     head: int | None
     """None of a direction."""
     by: By | None
-    corpus: CorpusEntry
     left_out: int
     """Passages that are not read, for the direction was made of them."""
-    tokens: int
-    """Tokens that were read and count."""
-    whole: int
-    mean: float
-    spread: float
-    """Standard deviation."""
-    low: float
-    high: float
-    top: list[NeuronExample]
-    """Where it is highest, one place a passage."""
-    bottom: list[NeuronExample]
-    drawn: list[NeuronExample]
-    selective: list[TokenActivation]
-    """The kinds of tokens with the highest means, of those that came 3 times or more."""
-    averse: list[TokenActivation]
-    selectivity: float
-    """The share of its variance that the kind of token explains; NaN of none."""
 
     def reading(self) -> str:
         """What was found, in a few sentences."""
@@ -191,22 +163,10 @@ def _texts(
 
     found = Statistics(**of_unit(model, name, kept, unit))
     return CorpusTexts(
+        **over_corpus(lab, model, corpus, kept, found),
         name=name,
         layer=layer,
         head=head,
         by=by,
-        corpus=entry_of(corpus),
         left_out=left_out,
-        tokens=kept.tokens,
-        whole=kept.whole,
-        mean=found.mean,
-        spread=found.spread,
-        low=found.low,
-        high=found.high,
-        top=[example_of(lab, model, each) for each in found.top],
-        bottom=[example_of(lab, model, each) for each in found.bottom],
-        drawn=[example_of(lab, model, each) for each in found.drawn],
-        selective=[kind_of(lab, model, each) for each in found.selective],
-        averse=[kind_of(lab, model, each) for each in found.averse],
-        selectivity=found.selectivity,
     )

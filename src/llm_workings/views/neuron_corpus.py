@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -17,7 +17,8 @@ from .parts import Token, quoted
 
 if TYPE_CHECKING:
     from llm_workings.neurons.corpus import Corpus
-    from llm_workings.neurons.statistics import Example, TokenMean
+    from llm_workings.neurons.passing import Kept
+    from llm_workings.neurons.statistics import Example, Statistics, TokenMean
     from llm_workings.trace.model import LanguageModel
 
 LONGEST = 1_500_000  # characters of a text from a page: what a request holds
@@ -114,37 +115,42 @@ class NeuronFlag(Payload):
     """The other one of a duplicate: the one whose correlation `value` is."""
 
 
-class NeuronCorpus(Payload):
-    """One neuron over a corpus."""
+class OverCorpus(Payload):
+    """A number at each token of a corpus: where it is highest, lowest, and some places at random."""
 
     layer: int
-    neuron: int
     corpus: CorpusEntry
     tokens: int
     """Tokens that were read and count."""
     whole: int
     """Tokens of the whole corpus."""
-    edges: Annotated[np.ndarray, Tensor("float64", "edge")]
-    counts: Annotated[np.ndarray, Tensor("int32", "bin")]
-    """How many tokens have an activation from one edge to the next."""
     mean: float
     spread: float
     """Standard deviation."""
     low: float
     high: float
-    open: float
-    """The share of tokens at which what the activation function is given is above 0."""
     top: list[NeuronExample]
     """Where it goes highest, one place a passage."""
     bottom: list[NeuronExample]
     drawn: list[NeuronExample]
-    """Places drawn at random, the same for all neurons of the layer."""
+    """Places drawn at random, the same for all units that are read together."""
     selective: list[TokenActivation]
     """The kinds of tokens with the highest means, of those that came 3 times or more."""
     averse: list[TokenActivation]
     """Those with the lowest."""
     selectivity: float
     """The share of its variance that the kind of token explains (epsilon squared); NaN of none."""
+
+
+class NeuronCorpus(OverCorpus):
+    """One neuron over a corpus."""
+
+    neuron: int
+    edges: Annotated[np.ndarray, Tensor("float64", "edge")]
+    counts: Annotated[np.ndarray, Tensor("int32", "bin")]
+    """How many tokens have an activation from one edge to the next."""
+    open: float
+    """The share of tokens at which what the activation function is given is above 0."""
     likeness_drawn: float
     """The polysemantic flag's statistic between places drawn at random."""
     alike: list[Correlated]
@@ -204,24 +210,12 @@ def neuron_corpus(
     reading = read_layer(language_model, chosen, layer, tokens=tokens, progress=lab.progress)
     found = reading[neuron]
     return NeuronCorpus(
+        **over_corpus(lab, language_model, chosen, reading.scan, found),
         layer=layer,
         neuron=neuron,
-        corpus=entry_of(chosen),
-        tokens=reading.scan.tokens,
-        whole=reading.scan.whole,
         edges=found.edges,
         counts=found.counts,
-        mean=found.mean,
-        spread=found.spread,
-        low=found.low,
-        high=found.high,
         open=found.open,
-        top=[example_of(lab, language_model, each) for each in found.top],
-        bottom=[example_of(lab, language_model, each) for each in found.bottom],
-        drawn=[example_of(lab, language_model, each) for each in found.drawn],
-        selective=[kind_of(lab, language_model, each) for each in found.selective],
-        averse=[kind_of(lab, language_model, each) for each in found.averse],
-        selectivity=found.selectivity,
         likeness_drawn=found.likeness_drawn,
         alike=[
             Correlated(neuron=NeuronRef(layer=layer, neuron=other), correlation=value)
@@ -263,6 +257,27 @@ def entry_of(corpus: Corpus) -> CorpusEntry:
     return CorpusEntry(
         name=corpus.name, title=corpus.title, characters=corpus.characters, passages=len(corpus.passages)
     )
+
+
+def over_corpus(
+    lab: Lab, model: LanguageModel, corpus: Corpus, read: Kept, found: Statistics
+) -> dict[str, Any]:
+    """What is the same of every unit over a corpus: the fields of `OverCorpus` but for its layer."""
+    return {
+        "corpus": entry_of(corpus),
+        "tokens": read.tokens,
+        "whole": read.whole,
+        "mean": found.mean,
+        "spread": found.spread,
+        "low": found.low,
+        "high": found.high,
+        "top": [example_of(lab, model, each) for each in found.top],
+        "bottom": [example_of(lab, model, each) for each in found.bottom],
+        "drawn": [example_of(lab, model, each) for each in found.drawn],
+        "selective": [kind_of(lab, model, each) for each in found.selective],
+        "averse": [kind_of(lab, model, each) for each in found.averse],
+        "selectivity": found.selectivity,
+    }
 
 
 def example_of(lab: Lab, model: LanguageModel, example: Example) -> NeuronExample:

@@ -53,15 +53,14 @@ ELEMENTWISE = (
     *(Tensor.__neg__, Tensor.__abs__, Tensor.__pow__),
 )
 # Whose derivative hands relevance on as it is: what they answer is numbers of their input, in other places.
-CARRIERS = frozenset(
-    """
-    view reshape flatten unflatten permute transpose swapaxes movedim squeeze unsqueeze expand expand_as
-    repeat cat concat concatenate stack hstack vstack split chunk tensor_split unbind __getitem__ gather
-    index_select narrow select roll flip pixel_shuffle pixel_unshuffle channel_shuffle pad contiguous to
-    float double type __get__ dropout dropout1d dropout2d dropout3d alpha_dropout max amax max_pool1d
-    max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
-    """.split()  # noqa: SIM905 (fifty lines otherwise)
-)
+_CARRIERS = """
+view reshape flatten unflatten permute transpose swapaxes movedim squeeze unsqueeze expand expand_as
+repeat cat concat concatenate stack hstack vstack split chunk tensor_split unbind __getitem__ gather
+index_select narrow select roll flip pixel_shuffle pixel_unshuffle channel_shuffle pad contiguous to
+float double type __get__ dropout dropout1d dropout2d dropout3d alpha_dropout max amax max_pool1d
+max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
+"""
+CARRIERS = frozenset(_CARRIERS.split())
 REFUSED = (
     *SOFTMAX,
     *(F.layer_norm, F.group_norm, F.instance_norm, F.scaled_dot_product_attention),
