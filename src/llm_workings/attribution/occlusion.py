@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import product
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,13 +15,14 @@ from llm_workings.core.progress import SILENT, Progress
 
 from .gradients import Baseline, baseline_of
 from .patches.batch import Patched, Unchanged
-from .patches.rules import covered, position
+from .patches.boxes import Boxes, Ints
+from .patches.rules import covered
 from .result import Attribution, warnings_of
-from .running import answer, batch_size, check_input, explaining, of_rows
+from .running import answer, batch_size, check_input, explaining
 from .targets import AnyTarget, Target, as_target
 
 Window = int | Sequence[int]
-WINDOWS_A_ROW = 4  # crops are a part of their plane: so many take no more room than one whole row
+WINDOWS_A_ROW = 6  # crops are a part of their plane: so many take no more room than one whole row
 
 
 def occlusion(
@@ -56,15 +57,10 @@ def occlusion(
     strides = sizes if stride is None else _per_axis(stride, x, "stride", len(sizes))
     windows = _windows(x.shape[1:], sizes, strides)
     score, lost = _losses(module, x, base, target, windows, batch, progress)
-    values, times = torch.zeros_like(x), torch.zeros_like(x[0])
-    rest = [1] * (x.dim() - 1)
-    for index, where in enumerate(windows):
-        values[(slice(None), *where)] += lost[:, index].view(-1, *rest)
-        times[where] += 1
     notes = warnings_of(x)
     if not bool(lost.any()):
         notes = (*notes, "No window changes the score at all.")
-    return Attribution(values / times, score, "occlusion", notes=notes)
+    return Attribution(windows.means(lost), score, "occlusion", notes=notes)
 
 
 def _losses(
@@ -72,47 +68,49 @@ def _losses(
     x: Tensor,
     base: Tensor,
     target: Target,
-    windows: list[tuple[slice, ...]],
+    windows: Windows,
     batch: int | None,
     progress: Progress,
 ) -> tuple[Tensor, Tensor]:
     """The score, `[row]`, and what each window's covering takes from it, `[row, window]`."""
-    count = len(windows)
-    total = len(x) * count
+    low, high = windows.bounds
+    count, images = low.shape[1], x.dim() == 4
+    whole, lost = x.new_empty(len(x)), x.new_empty(len(x), count)
+    target.check(len(x))
     with explaining(module), torch.no_grad():
-        whole = target.of(answer(module, x))
-        size = batch or batch_size(module, x[:1], grad=False) * (WINDOWS_A_ROW if x.dim() == 4 else 1)
+        size = batch or batch_size(module, x[:1], grad=False) * (WINDOWS_A_ROW if images else 1)
         size = math.ceil(count / math.ceil(count / size))
-        lost = torch.empty_like(whole)[:, None].repeat(1, count)
-        bounds = np.array(
-            [[w.indices(n)[:2] for w, n in zip(where, x.shape[1:], strict=True)] for where in windows]
-        )
-        low, high = bounds.astype(np.int32).transpose(2, 1, 0)
-        order = np.arange(count)
-        if x.dim() == 4:
-            order = np.argsort(position(low, high, (x.shape[2], x.shape[3])), kind="stable")
+
+        def score(inputs: Tensor, row: int) -> Tensor:
+            scores = answer(module, inputs)
+            scores = scores.tensor() if isinstance(scores, Patched) else scores
+            return target.of(scores, torch.full((len(scores),), row, device=x.device))
+
         for row in range(len(x)):
-            same = (
-                Unchanged(x[row : row + 1].contiguous(memory_format=torch.channels_last))
-                if x.dim() == 4
-                else None
-            )
+            same = None
+            if images:
+                values = x[row : row + 1].contiguous(memory_format=torch.channels_last)
+                same = Unchanged(values, Boxes(low[1:], high[1:]))
+            whole[row] = score(x[row : row + 1] if same is None else Patched.alone(same), row)[0]
+            order = np.arange(count) if same is None else same.alike()
             for begin in range(0, count, size):
-                progress.report("covering windows", row * count + begin, total)
+                progress.report("covering windows", row * count + begin, len(x) * count)
                 which = order[begin : begin + size]
                 if same is not None and len(which) > 1:
-                    inputs: Tensor = covered(same, base[row], low[:, which], high[:, which])
+                    inputs: Tensor = covered(same, base[row], low[:, which], high[:, which], which)
                 else:
-                    inputs = x[row].repeat(len(which), *[1] * (x.dim() - 1))
-                    for copy, number in zip(inputs, which.tolist(), strict=True):
-                        copy[windows[number]] = base[row][windows[number]]
-                scores = answer(module, inputs)
-                scores = scores.tensor() if isinstance(scores, Patched) else scores
-                rows = torch.full((len(which),), row, device=x.device)
-                lost[row, torch.from_numpy(which).to(x.device)] = whole[row] - of_rows(
-                    target, scores, rows, row * count + begin, total
-                )
+                    inputs = _covered(x[row], base[row], low[:, which], high[:, which])
+                lost[row, torch.from_numpy(which).to(x.device)] = whole[row] - score(inputs, row)
     return whole, lost
+
+
+def _covered(x: Tensor, baseline: Tensor, low: Ints, high: Ints) -> Tensor:
+    """`[window, ...]`: copies of one input, each covered in a box."""
+    copies = x.repeat(low.shape[1], *[1] * x.dim())
+    for copy, begins, ends in zip(copies, low.T.tolist(), high.T.tolist(), strict=True):
+        where = tuple(slice(*box) for box in zip(begins, ends, strict=True))
+        copy[where] = baseline[where]
+    return copies
 
 
 def _per_axis(given: Window, x: Tensor, what: str, axes: int) -> tuple[int, ...]:
@@ -125,14 +123,50 @@ def _per_axis(given: Window, x: Tensor, what: str, axes: int) -> tuple[int, ...]
     return sizes
 
 
-def _windows(
-    shape: Sequence[int], sizes: tuple[int, ...], strides: tuple[int, ...]
-) -> list[tuple[slice, ...]]:
+@dataclass(frozen=True)
+class Windows:
+    """Every combination of the windows along each axis, the last axis fastest.
+
+    Attributes:
+        shape: of one input.
+        ends: along each axis, where the windows begin and the place after their last, `[2, window]`.
+    """
+
+    shape: Sequence[int]
+    ends: list[Ints]
+
+    @property
+    def bounds(self) -> tuple[Ints, Ints]:
+        """Where each window begins and ends, int32 `[axis, window]`."""
+        low, high = (
+            np.stack(
+                [axis.ravel() for axis in np.meshgrid(*(ends[side] for ends in self.ends), indexing="ij")]
+            )
+            for side in (0, 1)
+        )
+        return low, high
+
+    def means(self, lost: Tensor) -> Tensor:
+        """`[row, ...]`: a place's mean over the windows that cover it, of a number a window, `[row, window]`.
+
+        Where windows are all combinations, a place's windows are too, and the mean is taken axis by axis.
+        """
+        values = lost.view(len(lost), *(ends.shape[1] for ends in self.ends))
+        for length, (low, high) in zip(self.shape, self.ends, strict=True):
+            place = np.arange(length)
+            covers = (place >= low[:, None]) & (place < high[:, None])
+            share = torch.from_numpy(covers / covers.sum(0)).to(values)
+            values = torch.tensordot(values, share, dims=([1], [0]))
+        return values
+
+
+def _windows(shape: Sequence[int], sizes: tuple[int, ...], strides: tuple[int, ...]) -> Windows:
     """Where the windows lie; the last along an axis is cut off by the input's end."""
-    last = shape[len(shape) - len(sizes) :]
+    whole = len(shape) - len(sizes)
     if len(strides) != len(sizes):
         raise BadInput(f"The window has {len(sizes)} axes, the stride {len(strides)}.")
-    for length, size, step in zip(last, sizes, strides, strict=True):
+    ends = [np.array([[0], [length]], np.int32) for length in shape[:whole]]
+    for length, size, step in zip(shape[whole:], sizes, strides, strict=True):
         if size > length:
             raise BadInput(f"A window of {size} is larger than the input, {length}.", hint="Make it smaller.")
         if step > size:
@@ -140,12 +174,6 @@ def _windows(
                 f"A stride of {step} skips places that a window of {size} does not cover.",
                 hint="The stride is at most the window.",
             )
-    starts = [
-        [step * index for index in range(1 + math.ceil((length - size) / step))]
-        for length, size, step in zip(last, sizes, strides, strict=True)
-    ]
-    whole = (slice(None),) * (len(shape) - len(sizes))
-    return [
-        (*whole, *(slice(at, min(at + size, n)) for at, size, n in zip(place, sizes, last, strict=True)))
-        for place in product(*starts)
-    ]
+        low = step * np.arange(1 + math.ceil((length - size) / step), dtype=np.int32)
+        ends.append(np.stack([low, np.minimum(low + size, length)]))
+    return Windows(shape, ends)

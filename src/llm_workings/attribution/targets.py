@@ -31,6 +31,14 @@ class Target:
     others: Tensor | None = None
     function: Callable[[Tensor], Tensor] | None = None
 
+    def check(self, inputs: int) -> None:
+        """Raises `BadInput` for classes one a row of which there are not as many as inputs."""
+        for classes in (self.classes, self.others):
+            if classes is not None and classes.dim() and len(classes) != inputs:
+                raise BadInput(
+                    f"{len(classes)} classes were given for {inputs} inputs.", hint="Give one a row."
+                )
+
     def of(self, scores: Tensor, rows: Tensor | None = None) -> Tensor:
         """The target's value, `[row]`.
 
@@ -58,6 +66,8 @@ class Target:
                 hint="Give a function as the target: it gets that answer and returns one number a row.",
             )
         assert self.classes is not None
+        if rows is None:
+            self.check(len(scores))
         if self.kind == "probability":
             scores = scores.softmax(-1)
         value = _picked(scores, self.classes, rows)
@@ -125,6 +135,4 @@ def _picked(scores: Tensor, classes: Tensor, rows: Tensor | None) -> Tensor:
         return scores[:, int(classes)]
     if rows is not None:
         classes = classes[rows]
-    elif len(classes) != len(scores):
-        raise BadInput(f"{len(classes)} classes were given for {len(scores)} inputs.", hint="Give one a row.")
     return scores.gather(1, classes[:, None])[:, 0]

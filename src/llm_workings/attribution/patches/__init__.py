@@ -8,8 +8,10 @@ a crop, the box that its window reaches (`batch.Patched`):
     relu, norms ...     of the crops
     conv, pooling       of the crops with as much around them as the new boxes' outputs read
     a + b               of boxes that hold the boxes of both
+    mean of a plane     the unchanged input's, and what the crops add to it
     anything else       of the whole batch, pasted together: an ordinary tensor goes on from there
 
-So does a box that has grown over most of its plane. Where boxes lie is `boxes.py`, what each operation does
+So does a box that has grown over most of its plane. The unchanged input goes first, alone; where each window
+reaches is noted on the way, and windows whose boxes end up of one size are then run together. Where boxes lie is `boxes.py`, what each operation does
 `rules.py`. The network is run as it is: a `Patched` is a tensor whose `__torch_function__` meets each call.
 """

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .boxes import Boxes, Crops, Pair, everywhere
+from .boxes import Boxes, Crops, Ints, Pair, everywhere
 
 Rule = Callable[..., Any]
 
@@ -19,39 +20,32 @@ class Unchanged:
     """The activation of the unchanged input, `[1, channel, height, width]`, and what calls made of it.
 
     Attributes:
+        reach: of every window, the box that it may change here.
         then: by the number of the call. A network that is run again makes the same calls again, so the next
             batch finds them here.
+        trail: all that was made of the same input, in order.
     """
 
     values: Tensor
+    reach: Boxes
     then: dict[int, tuple[Any, Unchanged]] = field(default_factory=dict)
+    trail: list[Unchanged] = field(default_factory=list)
 
     @property
     def plane(self) -> Pair:
         return self.values.shape[-2], self.values.shape[-1]
 
+    def alike(self) -> Ints:
+        """The windows in an order in which those next to each other reach boxes of one size.
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Some rows of a batch: their crops, `[n, channel, *where.size]`, which may be the whole plane.
-
-    Attributes:
-        where: the crops' places.
-        reach: the boxes that the windows really reach, each within its crop.
-    """
-
-    crops: Tensor
-    where: Crops
-    reach: Boxes
-
-    def look(self, unchanged: Tensor, where: Crops, outside: float = 0.0) -> Tensor:
-        """`[n, channel, *where.size]`: the values in other crops, with `outside` beyond the plane."""
-        return (
-            self.crops if self.where.same(where) else where.pasted(self.crops, self.where, unchanged, outside)
-        )
-
-    def rows(self, which: slice) -> Part:
-        return Part(self.crops[which], self.where.rows(which), self.reach.rows(which))
+        They do at last, where the network is widest: at an edge a box is cut off.
+        """
+        sizes = self.reach.high - self.reach.low
+        for made in self.trail:
+            found = made.reach.high - made.reach.low
+            if (found < np.array(made.plane)[:, None]).any():
+                sizes = found
+        return np.lexsort(sizes[::-1])
 
 
 class Patched(Tensor):
@@ -59,56 +53,79 @@ class Patched(Tensor):
 
     Attributes:
         unchanged: the activation of the unchanged input; None once the batch has been pasted together.
-        parts: rows with crops of one size each; all rows at first, one for each of `cuts` later on. None at
-            all stands for the unchanged input alone, one row.
-        cuts: which rows lie alike, so that their crops grow alike.
+        windows: which windows the rows are covered in.
+        crops: `[n, channel, *region.size]`; None for the unchanged input alone, one row.
+        region: the crops' places; each holds the box that its window reaches.
         calls: how many calls it was in; what `unchanged.then` counts by.
         rules: what to do in a call of each function: `rule(function, *arguments)` gives the result, or
             NotImplemented where it must be made of the batch.
     """
 
     unchanged: Unchanged | None
-    parts: list[Part]
-    cuts: list[slice]
+    windows: Ints
+    crops: Tensor | None
+    region: Crops
     calls: int
     rules: ClassVar[dict[Any, Rule]] = {}
 
     @staticmethod
-    def of(unchanged: Unchanged, parts: list[Part], cuts: list[slice]) -> Patched:
-        shape: tuple[int, ...] = tuple(unchanged.values.shape)
-        if parts:
-            shape = (sum(len(part.crops) for part in parts), *shape[1:])
+    def of(unchanged: Unchanged, windows: Ints, crops: Tensor | None, region: Crops) -> Patched:
+        shape = (1 if crops is None else len(crops), *unchanged.values.shape[1:])
         # On no device: what is done to it unseen fails, rather than giving numbers that mean nothing.
         made = torch.empty(shape, dtype=unchanged.values.dtype, device="meta").as_subclass(Patched)
-        return made.hold(unchanged, parts, cuts)
+        made.windows = windows
+        return made.hold(unchanged, crops, region)
 
-    def hold(self, unchanged: Unchanged | None, parts: list[Part], cuts: list[slice]) -> Patched:
-        self.unchanged, self.parts, self.cuts, self.calls = unchanged, parts, cuts, 0
+    @staticmethod
+    def alone(unchanged: Unchanged) -> Patched:
+        """The unchanged input by itself: what follows is worked out for it, and where windows reach."""
+        return Patched.of(unchanged, NO_WINDOWS, None, everywhere(0, unchanged.plane))
+
+    def hold(self, unchanged: Unchanged | None, crops: Tensor | None, region: Crops) -> Patched:
+        self.unchanged, self.crops, self.region, self.calls = unchanged, crops, region, 0
         return self
 
     @property
     def plane(self) -> Pair:
         return self.shape[-2], self.shape[-1]
 
-    def cut(self) -> list[Part]:
-        return [self.parts[0].rows(rows) for rows in self.cuts] if len(self.parts) == 1 else self.parts
+    def look(self, where: Crops, outside: float = 0.0) -> Tensor:
+        """`[n, channel, *where.size]`: the values in other crops, with `outside` beyond the plane."""
+        assert self.crops is not None
+        assert self.unchanged is not None
+        if self.region.same(where):
+            return self.crops
+        return where.pasted(self.crops, self.region, self.unchanged.values, outside)
+
+    def change(self) -> Tensor:
+        """What the crops differ by from the unchanged input."""
+        assert self.crops is not None
+        assert self.unchanged is not None
+        return self.crops - self.region.on(self.unchanged.values)
 
     def tensor(self) -> Tensor:
         """Everything pasted together. It is kept, so that what an operation writes into it stays."""
         if self.unchanged is not None:
-            values = self.unchanged.values
-            whole = [part.look(values, everywhere(len(part.crops), self.plane)) for part in self.parts]
-            batch = (torch.cat(whole) if whole else values.clone()).contiguous()
-            self.hold(None, [Part(batch, NO_CROPS, NO_BOXES)], [])
-        return self.parts[0].crops
+            whole = everywhere(len(self.windows), self.plane)
+            batch = self.unchanged.values.clone() if self.crops is None else self.look(whole)
+            self.hold(None, batch.contiguous(), whole)
+        assert self.crops is not None
+        return self.crops
 
-    def after(self, func: Any, *args: Any, **kwargs: Any) -> Unchanged:
-        """What a call that this is part of gives for the unchanged input; computed once."""
+    def after(self, reach: Callable[[Boxes, Pair], Boxes], func: Any, *args: Any, **kwargs: Any) -> Unchanged:
+        """What a call that this is part of gives for the unchanged input; computed once.
+
+        Args:
+            reach: the boxes that windows reach there, of those here and the size of the plane there.
+        """
         assert self.unchanged is not None
         kept = self.unchanged.then.get(self.calls)
         if kept is None or kept[0] is not func:
             values = func(*replaced(args, _unchanged), **kwargs)
-            kept = self.unchanged.then[self.calls] = (func, Unchanged(values))
+            boxes = reach(self.unchanged.reach, (values.shape[-2], values.shape[-1]))
+            made = Unchanged(values, boxes, trail=self.unchanged.trail)
+            self.unchanged.trail.append(made)
+            kept = self.unchanged.then[self.calls] = (func, made)
         return kept[1]
 
     @classmethod
@@ -121,7 +138,7 @@ class Patched(Tensor):
                 return func(*args, **kwargs)
         if func is Tensor.device.__get__:
             (one,) = args
-            return (one.parts[0].crops if one.unchanged is None else one.unchanged.values).device
+            return (one.crops if one.unchanged is None else one.unchanged.values).device
         met = patched_of(args)
         for one in met:
             one.calls += 1
@@ -132,9 +149,7 @@ class Patched(Tensor):
                 return found
         result = func(*replaced(args, Patched.tensor), **replaced(kwargs, Patched.tensor))
         for one in met:
-            if (
-                one.unchanged is None and result is one.parts[0].crops
-            ):  # written over, or nothing was to be done
+            if one.unchanged is None and result is one.crops:  # written over, or nothing was to be done
                 return one
         return result
 
@@ -159,8 +174,7 @@ def _unchanged(one: Patched) -> Tensor:
     return one.unchanged.values
 
 
-NO_CROPS = everywhere(0, (0, 0))
-NO_BOXES = Boxes(NO_CROPS.at, NO_CROPS.at)
+NO_WINDOWS = np.zeros(0, np.int64)
 OF_THE_SHAPE = {
     *(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "ndim", "requires_grad")),
     *(Tensor.size, Tensor.dim, Tensor.numel, Tensor.is_floating_point, Tensor.is_complex, Tensor.__len__),

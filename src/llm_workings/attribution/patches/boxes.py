@@ -11,7 +11,7 @@ from torch import Tensor
 
 Ints = np.ndarray  # int32
 Pair = tuple[int, int]  # down and across
-NOWHERE = -(2**30)  # an index that stays negative whatever is added
+NONE = np.int32(2**29)  # an index beyond any; the sum of two is still an int32
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Boxes:
     def moved(self, by: Ints) -> Boxes:
         return Boxes(self.low + by, self.high + by)
 
-    def rows(self, which: slice) -> Boxes:
+    def of(self, which: Ints) -> Boxes:
         return Boxes(self.low[:, which], self.high[:, which])
 
     def crops(self, plane: Pair) -> Crops:
@@ -48,9 +48,6 @@ class Crops:
 
     at: Ints
     size: Pair
-
-    def rows(self, which: slice) -> Crops:
-        return Crops(self.at[:, which], self.size)
 
     def same(self, other: Crops) -> bool:
         return self is other or (self.size == other.size and bool((self.at == other.at).all()))
@@ -71,35 +68,41 @@ class Crops:
     def on(self, values: Tensor) -> Tensor:
         """The crops of one plane, `[1, channel, height, width]`, on which they must lie."""
         width = values.shape[-1]
+        if self.size == tuple(values.shape[-2:]):
+            return values  # one for all
         index = self._indices.get(width)
         if index is None:
             down, across = self.places
-            index = self._indices[width] = _index(down * np.int32(width), across, values.device)
+            found = (down * np.int32(width))[:, :, None] + across[:, None]
+            index = self._indices[width] = torch.from_numpy(found.reshape(-1)).to(values.device)
         return self._taken(_rows(values), index)
 
     def pasted(self, crops: Tensor, theirs: Crops, under: Tensor | None, outside: float) -> Tensor:
         """These crops of the planes that are `under`, with `crops` pasted on them where `theirs` lie.
 
-        All rows of channels stand in one list: `outside`, those under, those of the crops; of a place's
-        several the last counts, so its index is the largest.
+        All rows of channels stand in one list: those of the crops, `outside`, those under; a place that is in
+        a crop has the smallest index there.
         """
         down, across = self.places
         height, width = theirs.size
-        first = 1 if under is None else 1 + under.shape[-2] * under.shape[-1]
-        firsts = np.arange(first, first + len(crops) * height * width, height * width, dtype=np.int32)
+        count = len(crops) * height * width
+        firsts = np.arange(0, count, height * width, dtype=np.int32)
         y, x = down - theirs.at[0][:, None], across - theirs.at[1][:, None]
-        found = (
-            _off(y, height, y * np.int32(width) + firsts[:, None])[:, :, None] + _off(x, width, x)[:, None]
-        )
-        rows = [crops.new_full((1, crops.shape[1]), outside)]
-        least: Ints | int = 0
-        if under is not None:
-            height, width = under.shape[-2:]
-            y, x = _off(down, height, down * np.int32(width) + 1), _off(across, width, across)
-            least = np.maximum(y[:, :, None] + x[:, None], 0)
-            rows.append(_rows(under))
-        index = torch.from_numpy(np.maximum(found, least).reshape(-1)).to(crops.device)
-        return self._taken(torch.cat([*rows, _rows(crops)]), index)
+        found = _or_none(y, height, y * np.int32(width) + firsts[:, None])[:, :, None]
+        found = found + _or_none(x, width, x)[:, None]
+        rows = [_rows(crops)]
+        if int(found.max()) >= NONE:
+            rows.append(crops.new_full((1, crops.shape[1]), outside))
+            least: Ints | np.int32 = np.int32(count)
+            if under is not None:
+                height, width = under.shape[-2:]
+                y = _or_none(down, height, down * np.int32(width) + np.int32(count + 1))
+                least = y[:, :, None] + _or_none(across, width, across)[:, None]
+                least = np.where(least >= NONE, np.int32(count), least)
+                rows.append(_rows(under))
+            found = np.where(found >= NONE, least, found)
+        index = torch.from_numpy(found.reshape(-1)).to(crops.device)
+        return self._taken(torch.cat(rows) if len(rows) > 1 else rows[0], index)
 
     def _taken(self, rows: Tensor, index: Tensor) -> Tensor:
         return rows.index_select(0, index).view(self.at.shape[1], *self.size, -1).permute(0, 3, 1, 2)
@@ -110,13 +113,9 @@ def everywhere(rows: int, plane: Pair) -> Crops:
     return Crops(np.zeros((2, rows), np.int32), plane)
 
 
-def _off(places: Ints, length: int, index: Ints) -> Ints:
+def _or_none(places: Ints, length: int, index: Ints) -> Ints:
     """The index where places lie from 0 up to a length, else one that counts as none."""
-    return np.where((places >= 0) & (places < length), index, np.int32(NOWHERE))
-
-
-def _index(by_row: Ints, by_column: Ints, device: torch.device) -> Tensor:
-    return torch.from_numpy((by_row[:, :, None] + by_column[:, None]).reshape(-1)).to(device)
+    return np.where((places >= 0) & (places < length), index, NONE)
 
 
 def _rows(planes: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,31 +11,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .batch import Part, Patched, Rule, Unchanged, patched_of, replaced
+from .batch import Patched, Rule, Unchanged, patched_of, replaced
 from .boxes import Boxes, Crops, Ints, Pair, Sliding, everywhere
 
 CROWDED = 0.8  # of a plane: crops that take up more save less than looking costs
-LARGE = 0.5  # of a plane: above it rows part, since crops in the middle grow larger than at its edge
-ALIKE = 16  # rows a part at most: what they give still lies in a processor's cache
+DENSE = 0.7  # of a plane: a convolution of more is not worth the looking before and after
 HEAVY = 64  # products an output: from there on, those of zeros around a crop are worth leaving out
 
 
-def position(low: Ints, high: Ints, plane: Pair) -> Ints:
-    """Boxes of one kind grow alike, `[n]`: 0 for those at the plane's edges both down and across, up to 3."""
-    middle = (low[-2:] + high[-2:]) / (2 * np.array(plane)[:, None])
-    down, across = (middle > 0.25) & (middle < 0.75)
-    return 2 * down + across
-
-
-def covered(x: Unchanged, baseline: Tensor, low: Ints, high: Ints) -> Patched:
+def covered(x: Unchanged, baseline: Tensor, low: Ints, high: Ints, windows: Ints) -> Patched:
     """Copies of one input, each covered with a baseline `[channel, height, width]` in a box.
 
     Args:
+        x: the input; its `reach` are the boxes of all windows, down and across.
         low, high: int32, `[3, n]`: the box's first place and the one after its last: channel, down, across.
-            Sorted by `position`, fewer places are computed.
+        windows: which of all windows these are.
     """
-    reach = Boxes(low[1:], high[1:])
-    where = reach.crops(x.plane)
+    where = x.reach.of(windows).crops(x.plane)
     channels = np.arange(x.values.shape[1], dtype=np.int32)[None]
     within = [
         torch.from_numpy((places >= low[axis][:, None]) & (places < high[axis][:, None]))
@@ -44,19 +35,16 @@ def covered(x: Unchanged, baseline: Tensor, low: Ints, high: Ints) -> Patched:
     ]
     inside = within[0][:, :, None, None] & within[1][:, None, :, None] & within[2][:, None, None]
     crops = torch.where(inside.to(baseline.device), where.on(baseline[None]), where.on(x.values))
-    kinds = position(low, high, x.plane)
-    ends = [0, *(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(kinds)]
-    cuts = [
-        slice(begin, min(begin + ALIKE, end))
-        for start, end in pairwise(ends)
-        for begin in range(start, end, ALIKE)
-    ]
-    return Patched.of(x, [Part(crops, where, reach)], cuts)
+    return Patched.of(x, windows, crops.contiguous(memory_format=torch.channels_last), where)
+
+
+def _same(boxes: Boxes, plane: Pair) -> Boxes:
+    return boxes
 
 
 # --- kernels that slide ----------------------------------------------------------------------
-def _share(boxes: Boxes, plane: Pair) -> float:
-    return boxes.size[0] * boxes.size[1] / (plane[0] * plane[1])
+def _share(where: Crops | Boxes, plane: Pair) -> float:
+    return where.size[0] * where.size[1] / (plane[0] * plane[1])
 
 
 def _slide(
@@ -78,27 +66,28 @@ def _slide(
         bare: without padding; where linear, with all that reads from a crop and without what is constant.
         outside: what it pads with.
     """
-    assert x.unchanged is not None
-    before, plane, parts = x.unchanged.values, unchanged.plane, x.parts
-    if len(parts) == 1 and _share(sliding.reached(parts[0].reach, plane), plane) > LARGE:
-        parts = x.cut()
-    made = []
-    for part in parts:
-        reach = sliding.reached(part.reach, plane)
-        if _share(reach, plane) > CROWDED:
-            where = everywhere(len(part.crops), plane)
-            crops = whole(part.look(before, everywhere(len(part.crops), x.plane)))
-        elif linear:
-            where, spread = reach.crops(plane), sliding.spread(part.where)
-            crops = bare(part.crops - part.where.on(before))
-            if not spread.same(where):
-                crops = where.pasted(crops, spread, None, 0.0)
-            crops.add_(where.on(unchanged.values))
-        else:
-            where = reach.crops(plane)
-            crops = bare(part.look(before, sliding.read(where), outside))
-        made.append(Part(crops, where, reach))
-    return Patched.of(unchanged, made, x.cuts)
+    if x.crops is None:
+        return Patched.alone(unchanged)
+    plane = unchanged.plane
+    where = _crops(unchanged, x.windows)
+    if linear and _share(x.region, x.plane) < DENSE:
+        crops, spread = bare(x.change()), sliding.spread(x.region)
+        if not spread.same(where):
+            crops = where.pasted(crops, spread, None, 0.0)
+        crops.add_(where.on(unchanged.values))
+    elif linear or where.size == plane:
+        where = everywhere(len(x.windows), plane)
+        crops = whole(x.look(everywhere(len(x.windows), x.plane)))
+    else:
+        crops = bare(x.look(sliding.read(where), outside))
+    return Patched.of(unchanged, x.windows, crops, where)
+
+
+def _crops(unchanged: Unchanged, windows: Ints) -> Crops:
+    reach = unchanged.reach.of(windows)
+    if _share(reach, unchanged.plane) > CROWDED:
+        return everywhere(len(windows), unchanged.plane)
+    return reach.crops(unchanged.plane)
 
 
 def _conv2d(
@@ -113,7 +102,6 @@ def _conv2d(
 ) -> Any:
     if not isinstance(x, Patched) or isinstance(weight, Patched) or isinstance(bias, Patched):
         return NotImplemented
-    unchanged = x.after(func, x, weight, bias, stride, padding, dilation, groups)
     kernel, dilation = (weight.shape[2], weight.shape[3]), _pair(dilation)
     before = {"same": [d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True)], "valid": 0}
     first = before[padding] if isinstance(padding, str) else padding
@@ -122,7 +110,7 @@ def _conv2d(
     constant, around = (None, sliding.extent) if linear else (bias, 0)
     return _slide(
         x,
-        unchanged,
+        x.after(sliding.reached, func, x, weight, bias, stride, padding, dilation, groups),
         sliding,
         lambda planes: func(planes, weight, bias, stride, padding, dilation, groups),
         lambda crops: func(crops, weight, constant, stride, around, dilation, groups),
@@ -146,7 +134,7 @@ def _max_pool2d(
     sliding = Sliding(_pair(kernel_size), _pair(stride), _pair(padding), _pair(dilation))
     return _slide(
         x,
-        x.after(func, x, kernel_size, stride, padding, dilation, ceil_mode),
+        x.after(sliding.reached, func, x, kernel_size, stride, padding, dilation, ceil_mode),
         sliding,
         lambda planes: func(planes, kernel_size, stride, padding, dilation, ceil_mode),
         lambda crops: func(crops, kernel_size, stride, 0, dilation),
@@ -170,7 +158,7 @@ def _avg_pool2d(
     sliding = Sliding(_pair(kernel_size), _pair(stride), _pair(padding), (1, 1))
     return _slide(
         x,
-        x.after(func, x, kernel_size, stride, padding, divisor_override=divisor_override),
+        x.after(sliding.reached, func, x, kernel_size, stride, padding, divisor_override=divisor_override),
         sliding,
         lambda planes: func(planes, kernel_size, stride, padding, divisor_override=divisor_override),
         lambda crops: func(crops, kernel_size, stride, divisor_override=divisor_override),
@@ -188,39 +176,43 @@ def _pad(
     if mode != "constant" or min(left, right, top, bottom) < 0 or others:
         return NotImplemented
     by = np.array([[top], [left]], np.int32)
-    parts = [
-        Part(part.crops, Crops(part.where.at + by, part.where.size), part.reach.moved(by)) for part in x.parts
-    ]
-    return Patched.of(x.after(func, x, pad, mode, value), parts, x.cuts)
+    unchanged = x.after(lambda boxes, plane: boxes.moved(by), func, x, pad, mode, value)
+    return Patched.of(unchanged, x.windows, x.crops, Crops(x.region.at + by, x.region.size))
+
+
+def _mean(func: Any, x: Patched, places: Any) -> Any:
+    """The mean of whole planes: the unchanged input's, and what the crops add to it."""
+    if places not in (1, (1, 1), [1, 1]):
+        return NotImplemented
+    assert x.unchanged is not None
+    if x.crops is None or x.region.size == x.plane:
+        return func(x.unchanged.values if x.crops is None else x.crops, 1)
+    share = x.change().sum((2, 3), keepdim=True) / (x.plane[0] * x.plane[1])
+    return share + func(x.unchanged.values, 1)
 
 
 # --- each place by itself --------------------------------------------------------------------
 def _alone(func: Any, x: Patched, *args: Any, **kwargs: Any) -> Patched:
-    parts = [Part(func(part.crops, *args, **kwargs), part.where, part.reach) for part in x.parts]
-    return Patched.of(x.after(func, x, *args, **kwargs), parts, x.cuts)
+    unchanged = x.after(_same, func, x, *args, **kwargs)
+    crops = None if x.crops is None else func(x.crops, *args, **kwargs)
+    return Patched.of(unchanged, x.windows, crops, x.region)
 
 
 def _together(func: Any, met: list[Patched], *args: Any, **kwargs: Any) -> Patched:
     """A function of several, in boxes that hold the boxes of all."""
-    unchanged, cuts = met[0].after(func, *args, **kwargs), met[0].cuts
-    split = len({len(one.parts) for one in met}) > 1
-    made = []
-    for parts in zip(*(one.cut() if split else one.parts for one in met), strict=True):
-        reach = reduce(Boxes.joined, (part.reach for part in parts))
-        where = reach.crops(unchanged.plane)
-        if _share(reach, unchanged.plane) > CROWDED:
-            where = everywhere(len(parts[0].crops), unchanged.plane)
-        looks = []
-        for one, part in zip(met, parts, strict=True):
-            assert one.unchanged is not None
-            looks.append(part.look(one.unchanged.values, where))
-        made.append(Part(func(*replaced(args, _in_turn(looks)), **kwargs), where, reach))
-    return Patched.of(unchanged, made, cuts)
+    unchanged = met[0].after(
+        lambda boxes, plane: reduce(Boxes.joined, (_reach(one) for one in met)), func, *args, **kwargs
+    )
+    if met[0].crops is None:
+        return Patched.alone(unchanged)
+    where = _crops(unchanged, met[0].windows)
+    crops = func(*replaced(args, lambda one: one.look(where)), **kwargs)
+    return Patched.of(unchanged, met[0].windows, crops, where)
 
 
-def _in_turn(looks: list[Tensor]) -> Callable[[Patched], Tensor]:
-    left = iter(looks)
-    return lambda one: next(left)
+def _reach(one: Patched) -> Boxes:
+    assert one.unchanged is not None
+    return one.unchanged.reach
 
 
 def _elementwise(func: Any, *args: Any, **kwargs: Any) -> Any:
@@ -295,7 +287,7 @@ def _writing(plain: Any) -> Rule:
 def _into(target: Patched, found: Any) -> Any:
     if found is NotImplemented:
         return found
-    return target.hold(found.unchanged, found.parts, found.cuts)
+    return target.hold(found.unchanged, found.crops, found.region)
 
 
 FUNCTIONS = (
@@ -332,6 +324,7 @@ Patched.rules = {
     **dict.fromkeys((F.max_pool2d, torch.max_pool2d), _max_pool2d),
     **dict.fromkeys((F.dropout, F.dropout2d), _dropout),
     F.avg_pool2d: _avg_pool2d,
+    F.adaptive_avg_pool2d: _mean,
     F.pad: _pad,
     F.batch_norm: _batch_norm,
     Tensor.contiguous: _contiguous,
