@@ -18,11 +18,13 @@ from .patches.batch import Patched, Unchanged
 from .patches.boxes import Boxes, Ints
 from .patches.rules import covered
 from .result import Attribution, warnings_of
-from .running import answer, batch_size, check_input, explaining
+from .running import answer, batch_size, bytes_of_layers, check_input, explaining, layout
 from .targets import AnyTarget, Target, as_target
 
 Window = int | Sequence[int]
-WINDOWS_A_ROW = 6  # crops are a part of their plane: so many take no more room than one whole row
+WINDOWS_A_ROW = 5  # crops are a part of their plane: so many take no more room than one whole row
+FEWEST = 16  # torch gives smaller batches to a slower convolution, on one thread
+LITTLE = 8 * 2**20  # bytes of all activations: below it, whole inputs are quicker run than crops looked for
 
 
 def occlusion(
@@ -74,12 +76,15 @@ def _losses(
 ) -> tuple[Tensor, Tensor]:
     """The score, `[row]`, and what each window's covering takes from it, `[row, window]`."""
     low, high = windows.bounds
-    count, images = low.shape[1], x.dim() == 4
+    count = low.shape[1]
     whole, lost = x.new_empty(len(x)), x.new_empty(len(x), count)
     target.check(len(x))
     with explaining(module), torch.no_grad():
-        size = batch or batch_size(module, x[:1], grad=False) * (WINDOWS_A_ROW if images else 1)
-        size = math.ceil(count / math.ceil(count / size))
+        images = x.dim() == 4 and count * bytes_of_layers(module, x[:1]) > LITTLE
+        size = batch or batch_size(module, x[:1], grad=False)
+        if images and batch is None:
+            size = max(FEWEST, size * WINDOWS_A_ROW)
+        size = math.ceil(count / max(1, round(count / size)))
 
         def score(inputs: Tensor, row: int) -> Tensor:
             scores = answer(module, inputs)
@@ -100,17 +105,19 @@ def _losses(
                     inputs: Tensor = covered(same, base[row], low[:, which], high[:, which], which)
                 else:
                     inputs = _covered(x[row], base[row], low[:, which], high[:, which])
+                    inputs = inputs.contiguous(memory_format=layout(module, x))
                 lost[row, torch.from_numpy(which).to(x.device)] = whole[row] - score(inputs, row)
     return whole, lost
 
 
 def _covered(x: Tensor, baseline: Tensor, low: Ints, high: Ints) -> Tensor:
     """`[window, ...]`: copies of one input, each covered in a box."""
-    copies = x.repeat(low.shape[1], *[1] * x.dim())
-    for copy, begins, ends in zip(copies, low.T.tolist(), high.T.tolist(), strict=True):
-        where = tuple(slice(*box) for box in zip(begins, ends, strict=True))
-        copy[where] = baseline[where]
-    return copies
+    inside = torch.ones(low.shape[1], *[1] * x.dim(), dtype=torch.bool)
+    for axis, length in enumerate(x.shape):
+        place = np.arange(length)
+        within = (place >= low[axis][:, None]) & (place < high[axis][:, None])
+        inside = inside & torch.from_numpy(within).view(-1, *[1] * axis, length, *[1] * (x.dim() - axis - 1))
+    return torch.where(inside.to(x.device), baseline, x)
 
 
 def _per_axis(given: Window, x: Tensor, what: str, axes: int) -> tuple[int, ...]:

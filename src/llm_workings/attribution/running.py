@@ -165,13 +165,9 @@ _BYTES: WeakKeyDictionary[nn.Module, dict[tuple, int]] = WeakKeyDictionary()
 def batch_size(module: nn.Module, row: Tensor, *, grad: bool = True) -> int:
     """How many rows to run at once: on a CPU what its cache holds, on a GPU what its memory does.
 
-    One row is run, the first time, and what its layers give is added up. Larger batches are no faster once a
-    layer's own arithmetic, and not the calls, takes the time.
+    Larger batches are no faster once a layer's own arithmetic, and not the calls, takes the time.
     """
-    known, key = _BYTES.setdefault(module, {}), (tuple(row.shape), row.dtype)
-    total = known.get(key)
-    if total is None:
-        total = known[key] = _bytes_of_layers(module, row)
+    total = bytes_of_layers(module, row)
     if row.device.type == "cpu":
         return max(
             1, min(LARGEST, (CACHE if grad else 4 * CACHE) // total)
@@ -179,8 +175,11 @@ def batch_size(module: nn.Module, row: Tensor, *, grad: bool = True) -> int:
     return max(1, min(16 * LARGEST, free_memory(row.device) // 4 // (total * (3 if grad else 1))))
 
 
-def _bytes_of_layers(module: nn.Module, row: Tensor) -> int:
-    """What the answers of all layers to one row take."""
+def bytes_of_layers(module: nn.Module, row: Tensor) -> int:
+    """What the answers of all layers to one row take; it is run, the first time."""
+    known, key = _BYTES.setdefault(module, {}), (tuple(row.shape), row.dtype)
+    if key in known:
+        return known[key]
     total = 0
 
     def count(part: nn.Module, given: object, result: object) -> None:
@@ -196,7 +195,8 @@ def _bytes_of_layers(module: nn.Module, row: Tensor) -> int:
     finally:
         for handle in handles:
             handle.remove()
-    return max(total, 8 * row.numel() * row.element_size())
+    known[key] = max(total, 8 * row.numel() * row.element_size())
+    return known[key]
 
 
 # --- layers ----------------------------------------------------------------------------------

@@ -12,6 +12,9 @@ a crop, the box that its window reaches (`batch.Patched`):
     anything else       of the whole batch, pasted together: an ordinary tensor goes on from there
 
 So does a box that has grown over most of its plane. The unchanged input goes first, alone; where each window
-reaches is noted on the way, and windows whose boxes end up of one size are then run together. Where boxes lie is `boxes.py`, what each operation does
-`rules.py`. The network is run as it is: a `Patched` is a tensor whose `__torch_function__` meets each call.
+reaches is noted on the way, and windows whose boxes end up of one size are then run together. A norm that
+alone reads a convolution goes into its weights.
+
+Where boxes lie is `boxes.py`, what each operation does `rules.py`. The network is run as it is: a `Patched`
+is a tensor whose `__torch_function__` meets each call.
 """

@@ -8,7 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from llm_workings.core.errors import NotSupported
 
 from .boxes import Boxes, Crops, Ints, Pair, everywhere
 
@@ -21,6 +24,10 @@ class Unchanged:
 
     Attributes:
         reach: of every window, the box that it may change here.
+        reads: how many calls it is in.
+        norm: what a batch norm makes of it, with what that multiplies each channel by and adds.
+        kernel: the weights and the bias that it was made with, and what they give: this, or what its norm
+            makes of it where they have the norm in them.
         then: by the number of the call. A network that is run again makes the same calls again, so the next
             batch finds them here.
         trail: all that was made of the same input, in order.
@@ -28,6 +35,9 @@ class Unchanged:
 
     values: Tensor
     reach: Boxes
+    reads: int = 0
+    norm: tuple[Unchanged, Tensor, Tensor] | None = None
+    kernel: tuple[Unchanged, Tensor, Tensor | None] | None = None
     then: dict[int, tuple[Any, Unchanged]] = field(default_factory=dict)
     trail: list[Unchanged] = field(default_factory=list)
 
@@ -57,6 +67,8 @@ class Patched(Tensor):
         crops: `[n, channel, *region.size]`; None for the unchanged input alone, one row.
         region: the crops' places; each holds the box that its window reaches.
         calls: how many calls it was in; what `unchanged.then` counts by.
+        ahead: what the only call that reads it makes of the unchanged input, where the crops are of that
+            already.
         rules: what to do in a call of each function: `rule(function, *arguments)` gives the result, or
             NotImplemented where it must be made of the batch.
     """
@@ -66,6 +78,7 @@ class Patched(Tensor):
     crops: Tensor | None
     region: Crops
     calls: int
+    ahead: Unchanged | None
     rules: ClassVar[dict[Any, Rule]] = {}
 
     @staticmethod
@@ -82,8 +95,14 @@ class Patched(Tensor):
         return Patched.of(unchanged, NO_WINDOWS, None, everywhere(0, unchanged.plane))
 
     def hold(self, unchanged: Unchanged | None, crops: Tensor | None, region: Crops) -> Patched:
-        self.unchanged, self.crops, self.region, self.calls = unchanged, crops, region, 0
+        self.unchanged, self.crops, self.region = unchanged, crops, region
+        self.calls, self.ahead = 0, None
         return self
+
+    @property
+    def is_read_once(self) -> bool:
+        """Whether nothing needs the crops after the call that they are in."""
+        return self.crops is not None and self.unchanged is not None and self.unchanged.reads == 1
 
     @property
     def plane(self) -> Pair:
@@ -142,6 +161,10 @@ class Patched(Tensor):
         met = patched_of(args)
         for one in met:
             one.calls += 1
+            if one.ahead is not None and (func is not F.batch_norm or one.calls > 1):
+                raise NotSupported("The network calls other operations for a batch than for one input.")
+            if one.unchanged is not None:
+                one.unchanged.reads = max(one.unchanged.reads, one.calls)
         rule = cls.rules.get(func)
         if rule is not None and met and all(one.unchanged is not None for one in met):
             found = rule(func, *args, **kwargs)

@@ -107,15 +107,39 @@ def _conv2d(
     first = before[padding] if isinstance(padding, str) else padding
     sliding = Sliding(kernel, _pair(stride), _pair(first), dilation)
     linear = kernel != (1, 1) and sliding.stride == (1, 1) and weight[0].numel() >= HEAVY
+    unchanged = x.after(sliding.reached, func, x, weight, bias, stride, padding, dilation, groups)
+    if x.crops is None:
+        return Patched.alone(unchanged)
+    given, weight, bias = _kernel(unchanged, weight, bias)
     constant, around = (None, sliding.extent) if linear else (bias, 0)
-    return _slide(
+    made = _slide(
         x,
-        x.after(sliding.reached, func, x, weight, bias, stride, padding, dilation, groups),
+        given,
         sliding,
         lambda planes: func(planes, weight, bias, stride, padding, dilation, groups),
         lambda crops: func(crops, weight, constant, stride, around, dilation, groups),
         linear=linear,
     )
+    if given is not unchanged:
+        made.unchanged, made.ahead = unchanged, given
+    return made
+
+
+def _kernel(
+    unchanged: Unchanged, weight: Tensor, bias: Tensor | None
+) -> tuple[Unchanged, Tensor, Tensor | None]:
+    """What to convolve with, laid as the crops are, and what that makes of the unchanged input.
+
+    Where a batch norm is all that reads the result, its factors are in the weights.
+    """
+    if unchanged.kernel is None:
+        given = unchanged
+        if unchanged.norm is not None and unchanged.reads == 1:
+            given, scale, shift = unchanged.norm
+            weight = weight * scale[:, None, None, None]
+            bias = shift if bias is None else bias * scale + shift
+        unchanged.kernel = given, weight.contiguous(memory_format=torch.channels_last), bias
+    return unchanged.kernel
 
 
 def _max_pool2d(
@@ -177,6 +201,7 @@ def _pad(
         return NotImplemented
     by = np.array([[top], [left]], np.int32)
     unchanged = x.after(lambda boxes, plane: boxes.moved(by), func, x, pad, mode, value)
+    unchanged.reads = 2  # its crops are those of x, which may be read again
     return Patched.of(unchanged, x.windows, x.crops, Crops(x.region.at + by, x.region.size))
 
 
@@ -194,8 +219,11 @@ def _mean(func: Any, x: Patched, places: Any) -> Any:
 # --- each place by itself --------------------------------------------------------------------
 def _alone(func: Any, x: Patched, *args: Any, **kwargs: Any) -> Patched:
     unchanged = x.after(_same, func, x, *args, **kwargs)
-    crops = None if x.crops is None else func(x.crops, *args, **kwargs)
-    return Patched.of(unchanged, x.windows, crops, x.region)
+    if x.crops is None:
+        return Patched.alone(unchanged)
+    if func in OVERWRITING and x.is_read_once:
+        kwargs["inplace"], x.ahead = True, unchanged
+    return Patched.of(unchanged, x.windows, func(x.crops, *args, **kwargs), x.region)
 
 
 def _together(func: Any, met: list[Patched], *args: Any, **kwargs: Any) -> Patched:
@@ -255,7 +283,16 @@ def _batch_norm(
 ) -> Any:
     if training or running_mean is None:
         return NotImplemented
-    return _alone(func, x, running_mean, running_var, weight, bias, False, momentum, eps)
+    if x.ahead is not None:
+        return Patched.of(x.ahead, x.windows, x.crops, x.region)
+    made = _alone(func, x, running_mean, running_var, weight, bias, False, momentum, eps)
+    if x.crops is None:
+        assert x.unchanged is not None
+        assert made.unchanged is not None
+        scale = (running_var + eps).rsqrt() * (1 if weight is None else weight)
+        shift = (0 if bias is None else bias) - running_mean * scale
+        x.unchanged.norm = made.unchanged, scale, shift
+    return made
 
 
 def _dropout(func: Any, x: Patched, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
@@ -290,6 +327,18 @@ def _into(target: Patched, found: Any) -> Any:
     return target.hold(found.unchanged, found.crops, found.region)
 
 
+OVERWRITING = {
+    F.relu,
+    F.relu6,
+    F.leaky_relu,
+    F.elu,
+    F.selu,
+    F.celu,
+    F.silu,
+    F.mish,
+    F.hardswish,
+    F.hardsigmoid,
+}
 FUNCTIONS = (
     *(F.relu, F.relu6, F.leaky_relu, F.elu, F.selu, F.celu, F.gelu, F.silu, F.mish, F.softplus, F.prelu),
     *(F.hardtanh, F.hardswish, F.hardsigmoid, F.sigmoid, F.tanh, F.logsigmoid, F.softsign),
