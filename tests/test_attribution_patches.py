@@ -10,7 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from vision_peers import Residual, close, conv_net, images, seeded
 
+from llm_workings.attribution import occlusion as module
 from llm_workings.attribution.occlusion import occlusion
+
+
+@pytest.fixture(autouse=True)
+def however_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nets here are so small that they would be run whole."""
+    monkeypatch.setattr(module, "LITTLE", 0)
 
 
 def dense(net: nn.Module, x: Tensor, window: int, stride: int) -> Tensor:
@@ -33,7 +40,7 @@ class Mixed(nn.Module):
     def __init__(self, seed: int):
         super().__init__()
         draw = random.Random(seed)
-        self.steps = [draw.randrange(9) for _ in range(5)]
+        self.steps = [draw.randrange(12) for _ in range(5)]
         self.convs = nn.ModuleList()
         for _ in self.steps:
             k, s, d, g = (
@@ -67,12 +74,19 @@ class Mixed(nn.Module):
                     x = torch.cat([x, x.tanh()], 1)[:, 2:6]
                 case 7:
                     x = F.max_pool2d(conv(x).relu_(), 3, 2, 1, ceil_mode=True)
+                case 8:
+                    x = F.relu(self.norm(conv(x)))
+                case 9:
+                    x = F.max_pool2d(F.relu(F.pad(x, (1, 1, 1, 1))), 3, 1) - x
+                case 10:
+                    x = conv(x)
+                    x = self.norm(x) + x
                 case _:
                     x = conv(F.gelu(x))
         return self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(40))
 def test_random_nets(seed: int) -> None:
     net, x = seeded(Mixed(seed), seed), images(2, size=22, seed=seed)
     close(occlusion(net, x, 1, window=5, stride=3).values, dense(net, x, 5, 3))
@@ -90,3 +104,27 @@ def test_nets(kind: str) -> None:
     x = images(2)
     for window, stride in ((3, 2), (4, 4), (1, 1)):
         close(occlusion(net, x, 1, window=window, stride=stride).values, dense(net, x, window, stride))
+
+
+def test_a_small_net_is_run_whole_and_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = conv_net(norm=True), images(2)
+    crops = occlusion(net, x, 1, window=3, stride=2)
+    monkeypatch.setattr(module, "LITTLE", 2**40)
+    close(occlusion(net, x, 1, window=3, stride=2).values, crops.values)
+
+
+class Fickle(nn.Module):
+    """Takes another step where there is more than one row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.norm(x if len(x) == 1 else 1 * x).relu().mean((2, 3))
+
+
+def test_a_net_that_calls_other_operations_for_a_batch_is_run_whole() -> None:
+    net, x = seeded(Fickle()), images(1)
+    close(occlusion(net, x, 1, window=4).values, dense(net, x, 4, 4))

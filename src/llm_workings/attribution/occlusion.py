@@ -14,7 +14,7 @@ from llm_workings.core.errors import BadInput
 from llm_workings.core.progress import SILENT, Progress
 
 from .gradients import Baseline, baseline_of
-from .patches.batch import Patched, Unchanged
+from .patches.batch import OtherCalls, Patched, Unchanged
 from .patches.boxes import Boxes, Ints
 from .patches.rules import covered
 from .result import Attribution, warnings_of
@@ -58,7 +58,12 @@ def occlusion(
     sizes = _per_axis(window, x, "window", 2)
     strides = sizes if stride is None else _per_axis(stride, x, "stride", len(sizes))
     windows = _windows(x.shape[1:], sizes, strides)
-    score, lost = _losses(module, x, base, target, windows, batch, progress)
+    with explaining(module), torch.no_grad():
+        large = windows.count * bytes_of_layers(module, x[:1]) > LITTLE
+        try:
+            score, lost = _losses(module, x, base, target, windows, batch, progress, large and x.dim() == 4)
+        except OtherCalls:
+            score, lost = _losses(module, x, base, target, windows, batch, progress, in_crops=False)
     notes = warnings_of(x)
     if not bool(lost.any()):
         notes = (*notes, "No window changes the score at all.")
@@ -73,40 +78,43 @@ def _losses(
     windows: Windows,
     batch: int | None,
     progress: Progress,
+    in_crops: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The score, `[row]`, and what each window's covering takes from it, `[row, window]`."""
+    """The score, `[row]`, and what each window's covering takes from it, `[row, window]`.
+
+    Args:
+        in_crops: whether only what a window reaches is computed.
+    """
     low, high = windows.bounds
-    count = low.shape[1]
+    count = windows.count
     whole, lost = x.new_empty(len(x)), x.new_empty(len(x), count)
     target.check(len(x))
-    with explaining(module), torch.no_grad():
-        images = x.dim() == 4 and count * bytes_of_layers(module, x[:1]) > LITTLE
-        size = batch or batch_size(module, x[:1], grad=False)
-        if images and batch is None:
-            size = max(FEWEST, size * WINDOWS_A_ROW)
+    size = batch or batch_size(module, x[:1], grad=False)
+    if in_crops and batch is None:
+        size = max(FEWEST, size * WINDOWS_A_ROW)
         size = math.ceil(count / max(1, round(count / size)))
 
-        def score(inputs: Tensor, row: int) -> Tensor:
-            scores = answer(module, inputs)
-            scores = scores.tensor() if isinstance(scores, Patched) else scores
-            return target.of(scores, torch.full((len(scores),), row, device=x.device))
+    def score(inputs: Tensor, row: int) -> Tensor:
+        scores = answer(module, inputs)
+        scores = scores.tensor() if isinstance(scores, Patched) else scores
+        return target.of(scores, torch.full((len(scores),), row, device=x.device))
 
-        for row in range(len(x)):
-            same = None
-            if images:
-                values = x[row : row + 1].contiguous(memory_format=torch.channels_last)
-                same = Unchanged(values, Boxes(low[1:], high[1:]))
-            whole[row] = score(x[row : row + 1] if same is None else Patched.alone(same), row)[0]
-            order = np.arange(count) if same is None else same.alike()
-            for begin in range(0, count, size):
-                progress.report("covering windows", row * count + begin, len(x) * count)
-                which = order[begin : begin + size]
-                if same is not None and len(which) > 1:
-                    inputs: Tensor = covered(same, base[row], low[:, which], high[:, which], which)
-                else:
-                    inputs = _covered(x[row], base[row], low[:, which], high[:, which])
-                    inputs = inputs.contiguous(memory_format=layout(module, x))
-                lost[row, torch.from_numpy(which).to(x.device)] = whole[row] - score(inputs, row)
+    for row in range(len(x)):
+        same = None
+        if in_crops:
+            values = x[row : row + 1].contiguous(memory_format=torch.channels_last)
+            same = Unchanged(values, Boxes(low[1:], high[1:]))
+        whole[row] = score(x[row : row + 1] if same is None else Patched.alone(same), row)[0]
+        order = np.arange(count) if same is None else same.alike()
+        for begin in range(0, count, size):
+            progress.report("covering windows", row * count + begin, len(x) * count)
+            which = order[begin : begin + size]
+            if same is not None and len(which) > 1:
+                inputs: Tensor = covered(same, base[row], low[:, which], high[:, which], which)
+            else:
+                inputs = _covered(x[row], base[row], low[:, which], high[:, which])
+                inputs = inputs.contiguous(memory_format=layout(module, x))
+            lost[row, torch.from_numpy(which).to(x.device)] = whole[row] - score(inputs, row)
     return whole, lost
 
 
@@ -141,6 +149,10 @@ class Windows:
 
     shape: Sequence[int]
     ends: list[Ints]
+
+    @property
+    def count(self) -> int:
+        return math.prod(ends.shape[1] for ends in self.ends)
 
     @property
     def bounds(self) -> tuple[Ints, Ints]:

@@ -11,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from llm_workings.core.errors import NotSupported
-
 from .boxes import Boxes, Crops, Ints, Pair, everywhere
 
 Rule = Callable[..., Any]
+
+
+class OtherCalls(Exception):
+    """The network calls other operations for a batch than it did for one input: it has to be run whole."""
 
 
 @dataclass
@@ -162,7 +164,7 @@ class Patched(Tensor):
         for one in met:
             one.calls += 1
             if one.ahead is not None and (func is not F.batch_norm or one.calls > 1):
-                raise NotSupported("The network calls other operations for a batch than for one input.")
+                raise OtherCalls
             if one.unchanged is not None:
                 one.unchanged.reads = max(one.unchanged.reads, one.calls)
         rule = cls.rules.get(func)
