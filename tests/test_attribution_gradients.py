@@ -200,6 +200,48 @@ def test_deep_lift_is_complete_through_products_functions_and_reused_modules() -
     assert same.values.abs().max() == 0
 
 
+class Block(nn.Module):
+    """Attention over the places of an image written out, LayerNorms, powers, quotients, a log-softmax."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.q, self.k, self.v = (nn.Linear(3, 8), *(nn.Linear(8, 8) for _ in range(3)))
+        self.first, self.second, self.head = nn.LayerNorm(8), nn.LayerNorm(8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x.flatten(2).mT)
+        normed = self.first(x)
+        weights = (self.q(normed) @ self.k(normed).mT / 8**0.5).softmax(-1)
+        x = x + torch.bmm(weights, self.v(normed)) / (1 + self.v(normed).pow(2))
+        x = self.second(x) * x.exp() - 1 / (2 + x.abs())
+        return F.log_softmax(self.head(x.mean(1)), -1)
+
+
+def test_deep_lift_is_complete_through_a_transformers_operations() -> None:
+    net, x = seeded(Block()), images(size=3)
+    for target in (0, probability(1), lambda scores: (scores**2).sum(1)):
+        found = deep_lift(net, x, target, baseline=images(seed=7, size=3))
+        assert found.error is not None
+        assert found.expected is not None
+        assert found.error.abs().max() < 1e-12 * max(1, found.expected.abs().max())
+        assert found.values.abs().max() > 1e-3
+        assert not found.notes
+
+
+def test_deep_lift_names_what_it_has_no_rule_for() -> None:
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.flatten(1)
+            return torch.stack([torch.sin(x).sum(1), x.cumsum(1).amax(1), (-x).sum(1)], 1)
+
+    x = images()
+    found = deep_lift(Odd(), x, 0)
+    assert found.notes == ("No rule for amax, sin: the derivative stands in for it.",)
+    assert found.error is not None
+    assert found.error.abs().max() > 0.1
+    assert not deep_lift(nn.Sequential(nn.Flatten(), nn.Linear(432, 2).double()), x, 0).notes
+
+
 # ---- identities ------------------------------------------------------------------------------------
 
 

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llm_workings.core.errors import NotSupported
 
 from .gradients import Baseline, baseline_of
-from .intercept import ACTIVATIONS, MAX_POOLS, PRODUCTS, SOFTMAX, Intercept, each
+from .intercept import (
+    ACTIVATIONS,
+    ELEMENTWISE,
+    MATMULS,
+    MAX_POOLS,
+    MOVERS,
+    PRODUCTS,
+    QUOTIENTS,
+    SOFTMAX,
+    Intercept,
+    each,
+)
 from .result import Attribution, warnings_of
 from .running import answer, check_input, explaining
 from .targets import AnyTarget, as_target
 
+_LINEAR = """
+conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear batch_norm
+avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean sum cumsum
+add __add__ __radd__ add_ __iadd__ sub __sub__ rsub __rsub__ sub_ __isub__ subtract neg __neg__ clone detach
+interpolate upsample
+"""
+LINEAR = MOVERS | frozenset(_LINEAR.split())  # through which a multiplier goes as a gradient does
+RECIPROCALS = (torch.reciprocal, Tensor.reciprocal, Tensor.__rtruediv__, Tensor.__rdiv__)
+LOG_SOFTMAX = (F.log_softmax, torch.log_softmax, Tensor.log_softmax)
 NEGLIGIBLE = 1e-10  # a smaller difference is taken as none, and the derivative stands in for the quotient
 
 
@@ -26,37 +48,50 @@ def deep_lift(module: nn.Module, x: Tensor, target: AnyTarget, *, baseline: Base
     through a linear operation a multiplier goes as a gradient does; through an activation it is multiplied
     by Δout / Δin instead of a derivative. The difference of a max pooling is credited to the input's
     largest place as far as it rose above the baseline's largest and to the baseline's as far as it fell;
-    that of a product of two by Δ(ab) = Δa (b + b₀)/2 + Δb (a + a₀)/2; a softmax is taken apart into exp,
-    sum and quotient. All of these keep the sum, score(x) − score(baseline), in each row by itself. A
-    LayerNorm is none of them: its derivative is used, and `error` tells.
+    that of a product of two by Δ(ab) = Δa (b + b₀)/2 + Δb (a + a₀)/2; a softmax, a LayerNorm, a quotient are
+    taken apart into these. All of them keep the sum, score(x) − score(baseline), in each row by itself. Of
+    any other operation the derivative is used: `notes` names it, and `error` tells what it costs.
     """
     x, target = check_input(module, x), as_target(target)
     base = baseline_of(x, baseline)
     n = len(x)
+    unknown: set[str] = set()
     table: dict[Callable, Callable[..., Any]] = {
-        **each(ACTIVATIONS, _activation),
+        **each((*ACTIVATIONS, *ELEMENTWISE, *RECIPROCALS), _activation),
         **each(MAX_POOLS, _max_pool),
-        **each(PRODUCTS, _product),
+        **each(PRODUCTS, partial(_product, unknown)),
+        **each(MATMULS, partial(_product, unknown)),
+        **each(QUOTIENTS, partial(_quotient, unknown)),
         **each(SOFTMAX, _softmax),
+        **each(LOG_SOFTMAX, _log_softmax),
+        F.layer_norm: _layer_norm,
     }
     rows = torch.arange(n, device=x.device).repeat(2)
     both = None
     with explaining(module), torch.enable_grad():
         leaf = torch.cat((x, base)).requires_grad_()
-        with Intercept(table):  # around the forward only: the backward calls the plain functions
+        with Intercept(table, LINEAR, unknown):  # around the forward only: the backward calls the plain ones
             value = target.of(answer(module, leaf.clone()), rows)
         if value.requires_grad:
             (both,) = torch.autograd.grad(value[:n].sum(), leaf, allow_unused=True)
     multiplier = torch.zeros_like(x) if both is None else both[:n]
     value = value.detach()
-    return Attribution(
-        (x - base) * multiplier, value[:n], "DeepLift", value[:n] - value[n:], warnings_of(x, multiplier)
-    )
+    notes = warnings_of(x, multiplier)
+    if unknown:
+        notes = (*notes, f"No rule for {', '.join(sorted(unknown))}: the derivative stands in for it.")
+    return Attribution((x - base) * multiplier, value[:n], "DeepLift", value[:n] - value[n:], notes)
 
 
-def _activation(function: Any, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _depends(given: Any) -> bool:
+    return isinstance(given, Tensor) and given.requires_grad
+
+
+def _activation(function: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
     kwargs.pop("inplace", None)
-    args = tuple(arg for arg in args if not isinstance(arg, bool))
+    if function is not F.hardtanh:  # whose third argument is a bound
+        args = tuple(arg for arg in args if not isinstance(arg, bool))
+    if not _depends(value):
+        return function(value, *args, **kwargs)
     return _Rescale.apply(value, lambda inner: function(inner, *args, **kwargs))
 
 
@@ -113,33 +148,85 @@ class _MaxPool(torch.autograd.Function):
         return torch.cat((found, torch.zeros_like(found))), None
 
 
-def _product(function: Any, left: Any, right: Any, **kwargs: Any) -> Any:
-    both = isinstance(left, Tensor) and isinstance(right, Tensor)
-    if not both or not (left.requires_grad and right.requires_grad) or left.dim() != right.dim():
+def _product(unknown: set[str], function: Any, left: Any, right: Any, **kwargs: Any) -> Any:
+    """Of two that both depend on the input, and whose rows are the inputs' and the baselines'."""
+    if not (_depends(left) and _depends(right)):
         return function(left, right, **kwargs)
-    return _Product.apply(left, right)
+    if len(left) != len(right) or left.dim() != right.dim() or kwargs:
+        unknown.add(function.__name__)
+        return function(left, right, **kwargs)
+    return _Product.apply(left, right, torch.matmul if function in MATMULS else torch.mul)
+
+
+def _quotient(unknown: set[str], function: Any, left: Any, right: Any, **kwargs: Any) -> Any:
+    if not _depends(right) or kwargs:
+        unknown.update({function.__name__} if _depends(right) else ())
+        return function(left, right, **kwargs)
+    return _product(unknown, torch.mul, left, _Rescale.apply(right, torch.reciprocal))
 
 
 class _Product(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
-        ctx.save_for_backward(left, right)
-        return left * right
+    """A product of numbers or of matrices, linear in each of the two; back, each times the other's mean."""
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, left: Tensor, right: Tensor, times: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        ctx.save_for_backward(left, right)
+        ctx.times = times
+        return times(left, right)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None]:
         left, right = ctx.saved_tensors
 
         def mean(value: Tensor) -> Tensor:
             inner, base = value.chunk(2)
             return ((inner + base) / 2).repeat(2, *[1] * (value.dim() - 1))
 
-        return (slope * mean(right)).sum_to_size(left.shape), (slope * mean(left)).sum_to_size(right.shape)
+        if ctx.times is torch.mul:
+            to_left, to_right = slope * mean(right), slope * mean(left)
+        else:
+            to_left, to_right = slope @ mean(right).mT, mean(left).mT @ slope
+        return to_left.sum_to_size(left.shape), to_right.sum_to_size(right.shape), None
+
+
+def _powers(value: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+    """exp, its sum, and what both are shifted by: the larger of the two largest, so that none overflows."""
+    inner, base = value.detach().chunk(2)
+    top = torch.maximum(inner.amax(dim, keepdim=True), base.amax(dim, keepdim=True)).repeat(
+        2, *[1] * (value.dim() - 1)
+    )
+    powers = _Rescale.apply(value - top, torch.exp)
+    return powers, powers.sum(dim, keepdim=True), top
 
 
 def _softmax(function: Any, value: Tensor, dim: int = -1, **kwargs: Any) -> Tensor:
-    """exp, sum and quotient, shifted by the larger of the two largest so that none overflows."""
-    inner, base = value.detach().chunk(2)
-    top = torch.maximum(inner.amax(dim, keepdim=True), base.amax(dim, keepdim=True))
-    powers = _Rescale.apply(value - torch.cat((top, top)), torch.exp)
-    return _Product.apply(powers, _Rescale.apply(powers.sum(dim, keepdim=True), torch.reciprocal))
+    if not _depends(value):
+        return function(value, dim, **kwargs)
+    powers, total, _ = _powers(value, dim)
+    return _Product.apply(powers, _Rescale.apply(total, torch.reciprocal), torch.mul)
+
+
+def _log_softmax(function: Any, value: Tensor, dim: int = -1, **kwargs: Any) -> Tensor:
+    if not _depends(value):
+        return function(value, dim, **kwargs)
+    _, total, top = _powers(value, dim)
+    return value - top - _Rescale.apply(total, torch.log)
+
+
+def _layer_norm(
+    function: Any,
+    value: Tensor,
+    shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """The centred values times one over their deviation."""
+    if not _depends(value):
+        return function(value, shape, weight, bias, eps)
+    axes = list(range(-len(shape), 0))
+    centred = value - value.mean(axes, keepdim=True)
+    variance = _Rescale.apply(centred, torch.square).mean(axes, keepdim=True)
+    normed = _Product.apply(centred, _Rescale.apply(variance, lambda v: (v + eps).rsqrt()), torch.mul)
+    normed = normed if weight is None else normed * weight
+    return normed if bias is None else normed + bias

@@ -36,6 +36,19 @@ DIFFERENCES_REVERSED = (torch.rsub, Tensor.__rsub__)
 QUOTIENTS = (torch.div, torch.divide, torch.true_divide, Tensor.div, Tensor.divide, Tensor.__truediv__)
 SUMS = (torch.sum, Tensor.sum)
 SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
+ELEMENTWISE = (
+    *(torch.neg, torch.abs, torch.exp, torch.log, torch.sqrt, torch.rsqrt, torch.square, torch.pow),
+    *(Tensor.neg, Tensor.abs, Tensor.exp, Tensor.log, Tensor.sqrt, Tensor.rsqrt, Tensor.square, Tensor.pow),
+    *(Tensor.__neg__, Tensor.__abs__, Tensor.__pow__),
+)
+MATMULS = (torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm)
+_MOVERS = """
+view reshape flatten unflatten permute transpose swapaxes movedim squeeze unsqueeze expand expand_as
+repeat cat concat concatenate stack hstack vstack split chunk tensor_split unbind __getitem__ gather
+index_select narrow select roll flip pixel_shuffle pixel_unshuffle channel_shuffle pad contiguous to
+float double type __get__ dropout dropout1d dropout2d dropout3d alpha_dropout
+"""
+MOVERS = frozenset(_MOVERS.split())  # what they answer is numbers of their input, in other places
 OVERWRITING = (
     torch.relu_,
     Tensor.relu_,
@@ -55,14 +68,23 @@ def each(functions: Iterable[Callable], handler: Handler) -> dict[Callable, Hand
 class Intercept(TorchFunctionMode):
     """Inside of `with Intercept(table):` a call goes to its handler: `handler(function, *args, **kwargs)`.
 
-    Raises `NotSupported` for an activation that writes over its input: its replacement could not; and, where
-    `others` are given, for a function that is neither in the table nor called like one of them, where what it
-    answers depends on the input.
+    Args:
+        others: the names of functions that need no handler. One that is neither in the table nor called so is
+            not known, if what it answers depends on the input. None: all are.
+        unknown: takes the names of those that are not known. None: they are refused.
+
+    Raises `NotSupported` for an activation that writes over its input: its replacement could not; and for
+    what is not known and refused.
     """
 
-    def __init__(self, table: Mapping[Callable, Handler], others: Set[str] | None = None):
+    def __init__(
+        self,
+        table: Mapping[Callable, Handler],
+        others: Set[str] | None = None,
+        unknown: set[str] | None = None,
+    ):
         super().__init__()
-        self.table, self.others = table, others
+        self.table, self.others, self.unknown = table, others, unknown
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -79,6 +101,9 @@ class Intercept(TorchFunctionMode):
         result = func(*args, **kwargs)
         name = getattr(func, "__name__", str(func))
         if self.others is not None and name not in self.others and _depends(result):
+            if self.unknown is not None:
+                self.unknown.add(name)
+                return result
             raise NotSupported(
                 f"The network calls {name}, for which there is no rule here.",
                 hint="Write it with other operations, or take a method that reads gradients.",

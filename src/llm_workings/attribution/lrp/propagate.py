@@ -25,6 +25,9 @@ from llm_workings.attribution.intercept import (
     AVERAGE_POOLS,
     DIFFERENCES,
     DIFFERENCES_REVERSED,
+    ELEMENTWISE,
+    MATMULS,
+    MOVERS,
     PRODUCTS,
     QUOTIENTS,
     SOFTMAX,
@@ -47,24 +50,15 @@ PLACES = (("stride", 1), ("padding", 0), ("dilation", 1))  # of a convolution, w
 CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
 TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 MEANS = (torch.mean, Tensor.mean)
-ELEMENTWISE = (
-    *(torch.neg, torch.abs, torch.exp, torch.log, torch.sqrt, torch.rsqrt, torch.square, torch.pow),
-    *(Tensor.neg, Tensor.abs, Tensor.exp, Tensor.log, Tensor.sqrt, Tensor.rsqrt, Tensor.square, Tensor.pow),
-    *(Tensor.__neg__, Tensor.__abs__, Tensor.__pow__),
+_MAXIMA = (
+    "max amax max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d"
 )
-# Whose derivative hands relevance on as it is: what they answer is numbers of their input, in other places.
-_CARRIERS = """
-view reshape flatten unflatten permute transpose swapaxes movedim squeeze unsqueeze expand expand_as
-repeat cat concat concatenate stack hstack vstack split chunk tensor_split unbind __getitem__ gather
-index_select narrow select roll flip pixel_shuffle pixel_unshuffle channel_shuffle pad contiguous to
-float double type __get__ dropout dropout1d dropout2d dropout3d alpha_dropout max amax max_pool1d
-max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
-"""
-CARRIERS = frozenset(_CARRIERS.split())
+# Whose derivative hands relevance on as it is: what they answer is numbers of their input.
+CARRIERS = MOVERS | frozenset(_MAXIMA.split())
 REFUSED = (
     *SOFTMAX,
     *(F.layer_norm, F.group_norm, F.instance_norm, F.scaled_dot_product_attention),
-    *(torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, torch.einsum),
+    *(*MATMULS, torch.einsum),
 )
 
 
