@@ -211,6 +211,18 @@ def test_the_file_answers_what_is_clicked_next(visits: Visits, tmp_path: Path) -
     expect(disk.get_by_role("table", name="before and after the ablation")).to_be_visible()
 
 
+def test_what_an_address_names_and_the_model_has_not_is_said(visits: Visits) -> None:
+    page = visits.open("/attention", prompt=TEXT, pin="1.0,7.3", query="500")
+    said = page.get_by_text("Not there: head 7.3, position 500. Layers go from 0 to 1")
+    expect(said).to_be_visible(timeout=15_000)
+    expect(page.get_by_role("application", name="Pattern of head 1.0")).to_be_visible()
+    page.get_by_role("button", name="Leave it out").click()
+    expect(said).not_to_be_visible()
+    left = state_of(page)
+    assert left["pin"] == "1.0"
+    assert "query" not in left
+
+
 def test_axe_finds_nothing_serious_and_nothing_is_cut(visits: Visits) -> None:
     asked = {"corrupted": SECOND, "compare": "difference", "pin": "1.0,0.1", "query": "13"}
     page = visits.open("/attention", prompt=TEXT, **asked)

@@ -4,6 +4,7 @@ import { canonical, LabError } from "../hosts/contract";
 import { csv, copyable, python } from "../parts/export";
 import { readHeads, readIndex, weight, writeHeads } from "../parts/heads";
 import { bytes, count, exact, signed, three } from "../parts/numbers";
+import { outside } from "../parts/outside";
 import { pieces, visible } from "../parts/tokens";
 
 const token = (text: string, special = false) => ({ id: 1, text, special });
@@ -80,4 +81,15 @@ test("files: CSV is quoted where it must be, Python is Python", () => {
   expect(python({ layer: 1, on: true, none: null, text: 'a "b"\n' })).toBe('{"layer": 1, "on": True, "none": None, "text": "a \\"b\\"\\n"}');
   const copied = copyable("attention", { prompt: "a", model: "m", pin: "1.2", ablate: "0.1", ablation: "mean" }, { ablate: [{ layer: 0, head: 1 }], ablation: "mean" });
   expect(copied).toContain('    ablate=[{"layer": 0, "head": 1}],\n    ablation="mean",\n    state={"pin": "1.2"},\n');
+});
+
+test("what an address names that is not there is said, and can be left out", () => {
+  const payload = { model: { n_layers: 2, n_heads: 4 }, tokens: [0, 1, 2] };
+  expect(outside(payload, { pin: "1.3,0.0", position: "2", layer: "1", query: "x" })).toBeNull();
+  expect(outside(payload, { pin: "1.3,2.0,0.4", position: "3", layer: "2" })).toEqual({
+    said: "Not there: head 2.0, head 0.4, layer 2, position 3. Layers go from 0 to 1, heads from 0 to 3. The text's positions go from 0 to 2.",
+    without: { pin: "1.3", layer: null, position: null },
+  });
+  expect(outside(payload, { key: "9" })!.said).toBe("Not there: position 9. The text's positions go from 0 to 2.");
+  expect(outside({ units: [] }, { pin: "9.9" })).toBeNull();
 });
