@@ -55,6 +55,10 @@ def test_the_texts_of_the_head_made_for_induction_say_something_again() -> None:
     tokens = [token.text for token in best.tokens]
     assert tokens[best.at] in tokens[: best.at]  # an a or an e, the second time
     assert best.values[best.at] > 0.9
+    assert best.looked is not None
+    assert best.looked.token.text == {"a": "b", "e": "f"}[tokens[best.at]]  # what came after it before
+    assert best.looked.weight == pytest.approx(float(best.values[best.at]), rel=1e-3)
+    assert f', on "{best.looked.token.text}")' in found.reading()
     again = [i for i in range(1, len(tokens)) if tokens[i] in tokens[:i]]
     assert set(np.argsort(-np.nan_to_num(best.values))[: len(again)].tolist()) == set(again)
 
@@ -72,8 +76,18 @@ def test_a_head_is_asked_in_three_ways_in_one_pass(lab: Lab, corpus: str) -> Non
         assert found.high == pytest.approx(float(values[1:].max()), rel=1e-5)
         assert found.top[0].position == 1 + int(values[1:].argmax())
         assert found.bottom[0].position == 1 + int(values[1:].argmin())
+        for example in (*found.top, *found.bottom, *found.drawn):
+            weights = pattern[example.position].clone()
+            weights[[0, example.position]] = 0
+            looked = example.looked
+            if looked is None:
+                assert weights.max() == 0
+                continue
+            assert looked.position == int(weights.argmax())
+            assert looked.weight == pytest.approx(float(weights.max()), rel=1e-5)
+            assert looked.token.id == int(run.tokens[0, looked.position])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lab.model("causal"), "run", None)  # the layer's other heads were read with it
+        patch.setattr(neurons.scalars, "scan_scalars", None)  # the layer's other heads were read with it
         shown(lab, "head_texts", layer=1, head=0, corpus=corpus)
 
 

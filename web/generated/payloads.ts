@@ -991,6 +991,14 @@ export interface CorpusEntry {
   passages: number;
 }
 
+/** The token that a head attends to most from a place, the first and the place itself aside. */
+export interface LookedAt {
+  token: Token;
+  /** Counted in the passage. */
+  position: number;
+  weight: number;
+}
+
 /** A place in the corpus, with what stands around it. */
 export interface NeuronExample {
   passage: number;
@@ -1001,6 +1009,8 @@ export interface NeuronExample {
   values: NdArray<Float32Array>;
   /** Which of the tokens it is. */
   at: number;
+  /** Of a head: where it looks; None of what is no head. */
+  looked: LookedAt | null;
 }
 
 /** A kind of token, the neuron's mean activation at it, and how often it came. */
@@ -3239,7 +3249,7 @@ export const VIEWS = {
   },
   "head_texts": {
     "title": "The texts that excite a head",
-    "about": "A head has no single activation, so it is asked in one of three ways at each token q of a corpus: attends, the largest weight A[q, k] on a token k that is neither the first nor q itself; off_first, 1 - A[q, 0], all the weight that does not rest on the first token; writes, |z_q W_O|, the length of what it adds to the stream. All heads of the layer are read in one pass.\n\nWhat this cannot tell you: what the head is for. It may look somewhere and write little, or write much that nothing reads; attention is not explanation. The highest places are a few in thousands, which is why random ones stand beside them; another corpus may show another side.",
+    "about": "A head has no single activation, so it is asked in one of three ways at each token q of a corpus: attends, the largest weight A[q, k] on a token k that is neither the first nor q itself; off_first, 1 - A[q, 0], all the weight that does not rest on the first token; writes, |z_q W_O|, the length of what it adds to the stream. All heads of the layer are read in one pass. Beside each place stands the token k that it attends to most from there, the first and itself aside.\n\nWhat this cannot tell you: what the head is for. It may look somewhere and write little, or write much that nothing reads; attention is not explanation. The highest places are a few in thousands, which is why random ones stand beside them; another corpus may show another side.",
     "defaults": {
       "model": "smollm2-135m",
       "by": "attends",

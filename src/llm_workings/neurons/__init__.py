@@ -1,7 +1,7 @@
 """MLP neurons: what they read and write, and what they do over a corpus; heads and directions over it too."""
 
 from .corpus import Corpus, built_in, corpus, kept
-from .scalars import Scalar, along, head_attention, head_writes, read_scalars, unembedding
+from .scalars import Looked, Scalar, along, head_attention, head_looks, head_writes, read_scalars, unembedding
 from .scan import Scan, scan_layer, stored
 from .statistics import Example, Flag, LayerReading, NeuronStatistics, Statistics, TokenMean, read_layer
 from .weights import Terms, check_neuron, reads, write_alike, writes
@@ -11,6 +11,7 @@ __all__ = [
     "Example",
     "Flag",
     "LayerReading",
+    "Looked",
     "NeuronStatistics",
     "Scalar",
     "Scan",
@@ -22,6 +23,7 @@ __all__ = [
     "check_neuron",
     "corpus",
     "head_attention",
+    "head_looks",
     "head_writes",
     "kept",
     "read_layer",

@@ -146,6 +146,38 @@ def head_attention(model: LanguageModel, layer: int, head: int, to: Attends = "l
     return Scalar(f"Head {layer}.{head}'s {said}", (at,), value)
 
 
+@dataclass(frozen=True)
+class Looked:
+    """The token that a head attends to most from a place, and how much."""
+
+    position: int
+    weight: float
+
+
+def head_looks(
+    model: LanguageModel, kept: Kept, layer: int, head: int, places: Sequence[tuple[int, int]]
+) -> list[Looked | None]:
+    """Which token a head attends to most from places of a corpus, the first token and itself aside.
+
+    Args:
+        kept: of a pass over the corpus.
+        places: passage and position. None of one that attends to no other token.
+
+    Raises:
+        BadInput: no such layer or head.
+    """
+    scalar = head_attention(model, layer, head)
+    (at,) = scalar.places
+    found: list[Looked | None] = []
+    for passage, position in places:
+        run = model.run([kept.passage(passage)], keep=[at], logits=False)
+        weights = run[at][0, head, position].float().clone()
+        weights[[0, position]] = 0
+        most = int(weights.argmax())
+        found.append(Looked(most, float(weights[most])) if weights[most] > 0 else None)
+    return found
+
+
 def read_scalars(
     model: LanguageModel,
     corpus: Corpus,

@@ -12,7 +12,7 @@ from llm_workings.models.catalogue import DEFAULT_MODEL
 from .contract import HeadIndex, Layer, ModelName, view
 from .contrasts import ContrastName, Firsts, Seconds, SteerLayer, contrast_of, directions_of, layer_of
 from .lab import Lab
-from .neuron_corpus import CorpusName, OverCorpus, over_corpus
+from .neuron_corpus import CorpusName, LookedAt, NeuronExample, OverCorpus, over_corpus
 from .parts import quoted
 
 if TYPE_CHECKING:
@@ -51,11 +51,13 @@ class CorpusTexts(OverCorpus):
         )
         for way, places in (("Highest", self.top), ("Lowest", self.bottom)):
             if places:
-                words = ", ".join(
-                    f"{quoted(each.tokens[each.at])} ({each.values[each.at]:.3g})" for each in places[:3]
-                )
-                said += f" {way} at {words}."
+                said += f" {way} at {', '.join(map(_place, places[:3]))}."
         return said
+
+
+def _place(each: NeuronExample) -> str:
+    on = f", on {quoted(each.looked.token)}" if each.looked else ""
+    return f"{quoted(each.tokens[each.at])} ({each.values[each.at]:.3g}{on})"
 
 
 @view
@@ -72,7 +74,8 @@ def head_texts(
     A head has no single activation, so it is asked in one of three ways at each token q of a corpus:
     attends, the largest weight A[q, k] on a token k that is neither the first nor q itself; off_first,
     1 - A[q, 0], all the weight that does not rest on the first token; writes, |z_q W_O|, the length of
-    what it adds to the stream. All heads of the layer are read in one pass.
+    what it adds to the stream. All heads of the layer are read in one pass. Beside each place stands the
+    token k that it attends to most from there, the first and itself aside.
 
     What this cannot tell you: what the head is for. It may look somewhere and write little, or write much
     that nothing reads; attention is not explanation. The highest places are a few in thousands, which is
@@ -98,7 +101,38 @@ def head_texts(
     )
     unit = BY.index(by) * len(heads) + head
     name = first.name if by == "attends" else scalars[unit].name
-    return _texts(lab, language_model, kept, unit, chosen, name=name, layer=layer, head=head, by=by)
+    found = _texts(lab, language_model, kept, unit, chosen, name=name, layer=layer, head=head, by=by)
+    return _with_looks(lab, language_model, kept, found, layer, head)
+
+
+def _with_looks(
+    lab: Lab, model: LanguageModel, kept: Kept, found: CorpusTexts, layer: int, head: int
+) -> CorpusTexts:
+    """At each place the token that the head attends to most."""
+    from llm_workings.neurons import head_looks
+
+    ways = {"top": found.top, "bottom": found.bottom, "drawn": found.drawn}
+    places = [(each.passage, each.position) for examples in ways.values() for each in examples]
+    looks = iter(
+        lab.found(
+            model.name,
+            ("head_looks", layer, head, found.corpus.name, tuple(places)),
+            lambda: head_looks(model, kept, layer, head, places),
+        )
+    )
+
+    def with_look(example: NeuronExample) -> NeuronExample:
+        look = next(looks)
+        if look is None:
+            return example
+        (token,) = lab.tokens(model, [kept.passage(example.passage)[look.position]])
+        return example.model_copy(
+            update={"looked": LookedAt(token=token, position=look.position, weight=look.weight)}
+        )
+
+    return found.model_copy(
+        update={way: [with_look(each) for each in examples] for way, examples in ways.items()}
+    )
 
 
 @view

@@ -75,6 +75,15 @@ class Corpora(Payload):
         return f"Corpora: {said}."
 
 
+class LookedAt(Payload):
+    """The token that a head attends to most from a place, the first and the place itself aside."""
+
+    token: Token
+    position: int
+    """Counted in the passage."""
+    weight: float
+
+
 class NeuronExample(Payload):
     """A place in the corpus, with what stands around it."""
 
@@ -86,6 +95,8 @@ class NeuronExample(Payload):
     """The activations; NaN for tokens that do not count."""
     at: int
     """Which of the tokens it is."""
+    looked: LookedAt | None
+    """Of a head: where it looks; None of what is no head."""
 
 
 class TokenActivation(Payload):
@@ -288,6 +299,7 @@ def example_of(lab: Lab, model: LanguageModel, example: Example) -> NeuronExampl
         tokens=lab.tokens(model, list(example.ids)),
         values=example.values,
         at=example.at,
+        looked=None,
     )
 
 
