@@ -179,7 +179,8 @@ def test_texts_that_excite_a_head_and_that_lie_along_a_direction(mlp: Visits) ->
     with page.expect_download() as saved:
         texts.get_by_role("button", name="Save the list").click()
     content = Path(saved.value.path()).read_text("utf-8").splitlines()
-    assert content[0] == "what,passage,position,token,value,text"
+    assert content[0] == "what,passage,position,token,value,text,looks at,its position,weight"
+    expect(highest.first).to_contain_text("looks at")  # beside the place it is found at
     assert sum(line.startswith("highest,") for line in content) == 12
     page.reload()
     expect(highest).to_have_count(8, timeout=WAIT)
