@@ -22,7 +22,7 @@ from .running import answer, batch_size, bytes_of_layers, check_input, explainin
 from .targets import AnyTarget, Target, as_target
 
 Window = int | Sequence[int]
-WINDOWS_A_ROW = 5  # crops are a part of their plane: so many take no more room than one whole row
+WINDOWS_A_ROW = 6  # crops are a part of their plane: so many take no more room than one whole row
 FEWEST = 16  # torch gives smaller batches to a slower convolution, on one thread
 LITTLE = 8 * 2**20  # bytes of all activations: below it, whole inputs are quicker run than crops looked for
 

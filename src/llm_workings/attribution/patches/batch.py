@@ -122,7 +122,8 @@ class Patched(Tensor):
         """What the crops differ by from the unchanged input."""
         assert self.crops is not None
         assert self.unchanged is not None
-        return self.crops - self.region.on(self.unchanged.values)
+        before = self.region.on(self.unchanged.values)
+        return torch.sub(self.crops, before, out=before if len(before) > 1 else None)
 
     def tensor(self) -> Tensor:
         """Everything pasted together. It is kept, so that what an operation writes into it stays."""

@@ -34,7 +34,9 @@ def covered(x: Unchanged, baseline: Tensor, low: Ints, high: Ints, windows: Ints
         for axis, places in enumerate((channels, *where.places))
     ]
     inside = within[0][:, :, None, None] & within[1][:, None, :, None] & within[2][:, None, None]
-    crops = torch.where(inside.to(baseline.device), where.on(baseline[None]), where.on(x.values))
+    crops = where.on(baseline[None]).expand(len(windows), -1, -1, -1)
+    if not bool(inside.all()):
+        crops = torch.where(inside.to(baseline.device), crops, where.on(x.values))
     return Patched.of(x, windows, crops.contiguous(memory_format=torch.channels_last), where)
 
 
