@@ -1,6 +1,7 @@
 // What an address names that is not there: a head, a layer, a position of a text.
 
 import type { State } from "../hosts/contract";
+import { readHeads, readIndex, same, writeHeads } from "./heads";
 
 export interface Outside {
   /** What is not there and what is, in words. */
@@ -25,22 +26,24 @@ export function outside(payload: unknown, state: State): Outside | null {
   const missing: string[] = [];
   const without: Record<string, string | null> = {};
   for (const key of HEADS) {
-    const named = state[key]?.match(/\d+\.\d+/g) ?? [];
-    const there = named.filter((one) => Number(one.split(".")[0]) < layers && Number(one.split(".")[1]) < heads);
-    if (there.length === named.length) continue;
-    missing.push(...named.filter((one) => !there.includes(one)).map((one) => `head ${one}`));
-    without[key] = there.join(",") || null;
+    const there = readHeads(state[key], layers, heads);
+    const gone = readHeads(state[key], Infinity, Infinity).filter((one) => !there.some((other) => same(one, other)));
+    if (gone.length === 0) continue;
+    missing.push(...gone.map((one) => `head ${writeHeads([one])}`));
+    without[key] = writeHeads(there) || null;
   }
-  if (/^\d+$/.test(state.layer ?? "") && Number(state.layer) >= layers) {
+  if (isBeyond(state.layer, layers)) {
     missing.push(`layer ${state.layer}`);
     without.layer = null;
   }
   const has: string[] = missing.length ? [`Layers go from 0 to ${layers - 1}, heads from 0 to ${heads - 1}.`] : [];
   for (const key of tokens ? POSITIONS : []) {
-    if (!/^\d+$/.test(state[key] ?? "") || Number(state[key]) < tokens!.length) continue;
+    if (!isBeyond(state[key], tokens!.length)) continue;
     missing.push(`position ${state[key]}`);
     without[key] = null;
   }
   if (POSITIONS.some((key) => key in without)) has.push(`The text's positions go from 0 to ${tokens!.length - 1}.`);
   return missing.length ? { said: `Not there: ${[...new Set(missing)].join(", ")}. ${has.join(" ")}`, without } : null;
 }
+
+const isBeyond = (text: string | undefined, limit: number): boolean => readIndex(text, Infinity) !== null && readIndex(text, limit) === null;
