@@ -241,6 +241,15 @@ def test_deep_lift_names_what_it_has_no_rule_for() -> None:
     assert found.error.abs().max() > 0.1
     assert not deep_lift(nn.Sequential(nn.Flatten(), nn.Linear(432, 2).double()), x, 0).notes
 
+    class Power(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.pow(x.abs() + 1, x).flatten(1)
+
+    powers = deep_lift(Power(), x, 0)
+    assert powers.notes == ("No rule for pow: the derivative stands in for it.",)
+    assert powers.error is not None
+    assert powers.error.abs().max() > 1e-3
+
 
 # ---- identities ------------------------------------------------------------------------------------
 

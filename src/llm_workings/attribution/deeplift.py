@@ -57,7 +57,7 @@ def deep_lift(module: nn.Module, x: Tensor, target: AnyTarget, *, baseline: Base
     n = len(x)
     unknown: set[str] = set()
     table: dict[Callable, Callable[..., Any]] = {
-        **each((*ACTIVATIONS, *ELEMENTWISE, *RECIPROCALS), _activation),
+        **each((*ACTIVATIONS, *ELEMENTWISE, *RECIPROCALS), partial(_activation, unknown)),
         **each(MAX_POOLS, _max_pool),
         **each(PRODUCTS, partial(_product, unknown)),
         **each(MATMULS, partial(_product, unknown)),
@@ -86,8 +86,12 @@ def _depends(given: Any) -> bool:
     return isinstance(given, Tensor) and given.requires_grad
 
 
-def _activation(function: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+def _activation(unknown: set[str], function: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+    """Of one value; where another argument depends on the input too, an exponent say, there is no rule."""
     kwargs.pop("inplace", None)
+    if any(map(_depends, (*args, *kwargs.values()))):
+        unknown.add(function.__name__)
+        return function(value, *args, **kwargs)
     if function is not F.hardtanh:  # whose third argument is a bound
         args = tuple(arg for arg in args if not isinstance(arg, bool))
     if not _depends(value):
