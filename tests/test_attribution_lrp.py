@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -243,12 +241,35 @@ class Unnormed(Residual):
         return self.head(self.relu(out).mean((2, 3)))
 
 
-@pytest.mark.parametrize("kind", [Residual, Unnormed])
+class NormedLate(Unnormed):
+    """A batch norm behind the sum: it is not the convolution's own."""
+
+    def __init__(self, *, inplace_sum: bool) -> None:
+        super().__init__(inplace_sum=inplace_sum)
+        self.late = nn.BatchNorm2d(self.second.out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.stem(x))
+        out = self.second(self.relu(self.first(x)))
+        if self.inplace_sum:
+            out += x
+        else:
+            out = out + x
+        return self.head(self.relu(self.late(out)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("kind", [Residual, Unnormed, NormedLate])
 @pytest.mark.parametrize("name", [*COMPOSITES, "epsilon"])
 def test_a_sum_in_place_is_a_sum(name: str, kind: type[Residual]) -> None:
     plain, writing = (seeded(kind(inplace_sum=in_place)) for in_place in (False, True))
     composite = comp.everywhere(ru.Epsilon(0.1)) if name == "epsilon" else ours(name)
     close(lrp(writing, images(), 1, composite).values, lrp(plain, images(), 1, composite).values)
+
+
+def test_a_batch_norm_of_the_batchs_own_statistics_is_refused() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5, track_running_stats=False), nn.Flatten())
+    with pytest.raises(NotSupported, match="without running statistics"):
+        lrp(net.double(), images(), 1)
 
 
 def test_a_rule_for_one_layer_by_name() -> None:
@@ -337,64 +358,3 @@ def test_any_convolution_has_the_same_product_back(rule: str) -> None:
             close(ours.sum(), lrp(conv, x, target, ru.Flat()).expected.sum(), 1e-3)  # type: ignore[union-attr]
         else:
             close(ours, lrp(nn.Sequential(nn.Flatten(), dense), x, target, RULES[rule][0]).values)
-
-
-# ---- what makes it fast changes nothing -------------------------------------------------------------
-
-
-@pytest.mark.parametrize("rule", ["z+", "alpha 2 beta 1", "epsilon"])
-def test_one_float32_image_has_the_relevance_of_float64(rule: str) -> None:
-    """A single image's products are oneDNN's own, the one back a convolution with the kernel turned round."""
-    for n in (1, 2):
-        for how in ({}, {"padding": 1}, {"padding": 3}, {"padding": (2, 0), "dilation": 2}, {"stride": 2}):
-            conv, wide = seeded(nn.Conv2d(3, 6, 3, **how)), seeded(nn.Conv2d(6, 30, 5, padding=2, groups=2))  # type: ignore[arg-type]
-            net = nn.Sequential(conv, nn.ReLU(), wide, nn.ReLU(), seeded(nn.Conv2d(30, 40, 3, bias=False)))
-            net = nn.Sequential(net, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-            exact = lrp(net, images(n), 1, RULES[rule][0]).values
-            close(lrp(net.float(), images(n).float(), 1, RULES[rule][0]).values.double(), exact, 2e-4)
-
-
-def test_weights_that_change_are_noticed() -> None:
-    """Also where a version counter does not count: `data`, in place; and a weight behind two batch norms."""
-    net, x = conv_net(norm=True), images(1)
-
-    def fresh() -> Tensor:
-        return lrp(deepcopy(net), x, 1).values
-
-    close(lrp(net, x, 1).values, fresh())
-    conv, norm = net[0], net[1]
-    for change in (
-        lambda: conv.weight.data.mul_(-1.5),
-        lambda: conv.weight.data.copy_(conv.weight.data.flip(0)),
-        lambda: norm.running_var.mul_(3),
-        lambda: norm.weight.data.neg_(),
-    ):
-        before = lrp(net, x, 1).values
-        change()
-        close(lrp(net, x, 1).values, fresh())
-        assert (fresh() - before).abs().max() > 1e-6
-
-    class Twice(nn.Module):
-        def __init__(self, one: nn.Module, other: nn.Module) -> None:
-            super().__init__()
-            self.one, self.other = one, other
-            self.first, self.second = seeded(nn.BatchNorm2d(3)), seeded(nn.BatchNorm2d(3), seed=1)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.second(self.other(self.first(self.one(x)).relu())).flatten(1)
-
-    one, other = (seeded(nn.Conv2d(3, 3, 3)) for _ in range(2))
-    close(lrp(Twice(one, one), x, 1, ru.ZPlus()).values, lrp(Twice(one, other), x, 1, ru.ZPlus()).values)
-
-
-def test_nothing_is_left_for_python_to_find() -> None:
-    """Layers and answers know each other, and a cycle would keep every answer of a forward."""
-    net, x = conv_net(norm=True), images()
-    lrp(net, x, 1)
-    gc.collect()
-    gc.disable()
-    try:
-        lrp(net, x, 1)
-        assert not [thing for thing in gc.get_objects() if type(thing) is ru.Layer]
-    finally:
-        gc.enable()

@@ -61,7 +61,7 @@ class Attribution:
 def warnings_of(x: Tensor, gradient: Tensor | None = None) -> tuple[str, ...]:
     """The notes that an input and its gradient call for."""
     notes = []
-    if x.numel() and bool(x.amax() == x.amin()):
+    if x.numel() and torch.equal(*torch.aminmax(x)):
         notes.append(CONSTANT)
     if gradient is not None:
         moved = gradient.flatten(1).any(1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from math import isfinite
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -45,7 +46,7 @@ def explaining(module: nn.Module) -> Iterator[None]:
     keep_freed_memory()
     parts = list(module.modules())
     training = [part for part in parts if part.training]
-    inplace: list[Any] = [part for part in parts if getattr(part, "inplace", False) is True]
+    inplace: list[Any] = [part for part in parts if vars(part).get("inplace") is True]
     weights = [weight for part in parts for weight in part._parameters.values() if weight is not None]
     asking = [weight for weight in weights if weight.requires_grad]
     if training:
@@ -74,7 +75,9 @@ def check_input(module: nn.Module, x: Tensor) -> Tensor:
         raise BadInput(
             f"The input has the shape {list(x.shape)}.", hint="The first axis is the row: x[None] for one."
         )
-    if not bool(x.isfinite().all()):
+    if not isfinite(x.sum()) and not bool(
+        x.isfinite().all()
+    ):  # a sum that is finite is one of finite numbers
         raise BadInput("The input holds a NaN or an infinity.")
     return x.detach()
 

@@ -42,11 +42,11 @@ from llm_workings.attribution.targets import AnyTarget, as_target
 from llm_workings.core.errors import NotSupported
 
 from .composites import Composite, Kind, as_composite
+from .convolution import convolution
 from .rules import Layer, Pull, Rule, divided
-from .weights import turned
+from .weights import Norm
 
 SILENT = "The relevance is zero everywhere: the score is zero, or none of its relevance arrives."
-PLACES = (("stride", 1), ("padding", 0), ("dilation", 1))  # of a convolution, with torch's defaults
 CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
 TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 MEANS = (torch.mean, Tensor.mean)
@@ -100,31 +100,40 @@ def relevances(
         leaf = x.detach().requires_grad_()
         with pass_back.names(module), Intercept(pass_back.table(), CARRIERS):
             scores = answer(module, leaf.clone(memory_format=order))
-        start, score = _start(scores, target)
-        places = [leaf, *(seen[name] for name in layers)]
+        if not scores.requires_grad:  # nothing of them is the input's, and there is relevance all the same
+            scores = scores.detach().requires_grad_()
+        places = [leaf, *(seen[name] for name in layers), scores]
+        score = target.of(_Started.apply(scores))
         found: Sequence[Tensor | None] = [None] * len(places)
-        if scores.requires_grad:
-            found = torch.autograd.grad(scores, places, start, allow_unused=True)
-    expected = start.flatten(1).sum(1)
+        if score.requires_grad:
+            found = torch.autograd.grad(score.sum(), places, allow_unused=True)
+    *found, start = found
+    expected = torch.zeros_like(score) if start is None else start.flatten(1).sum(1)
     notes: tuple[str, ...] = ()
     if target.kind in ("probability", "function"):
         notes = ("Relevance starts as scores times the target's slope, which need not add up to the target.",)
     result = {}
-    for name, place, part in zip(("", *layers), places, found, strict=True):
+    for name, place, part in zip(("", *layers), places[:-1], found, strict=True):
         value = torch.zeros_like(place) if part is None else part
         silent = () if bool(value.any()) else (SILENT,)
         own = (*warnings_of(x), *silent, *notes)
-        result[name] = Attribution(value.detach().contiguous(), score, f"LRP {composite.name}", expected, own)
+        values = value.detach().contiguous()
+        result[name] = Attribution(values, score.detach(), f"LRP {composite.name}", expected.detach(), own)
     return result
 
 
-def _start(scores: Tensor, target: Any) -> tuple[Tensor, Tensor]:
-    """Where relevance starts, scores · ∂target/∂scores, and the target."""
-    with torch.enable_grad():
-        leaf = scores.detach().requires_grad_()
-        value = target.of(leaf)
-        slope = torch.autograd.grad(value.sum(), leaf)[0] if value.requires_grad else torch.zeros_like(leaf)
-    return (leaf * slope).detach(), value.detach()
+class _Started(torch.autograd.Function):
+    """The scores; back, where relevance starts: scores · ∂target/∂scores."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor) -> Tensor:
+        ctx.save_for_backward(scores)
+        return scores.clone()
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        (scores,) = ctx.saved_tensors
+        return scores * slope
 
 
 class _Propagation:
@@ -139,20 +148,15 @@ class _Propagation:
     def table(self) -> dict[Callable, Handler]:
         """What is called in place of what. Not kept: its methods hold `self`, and so all layers."""
         return {
+            **_THE_SAME_IN_ANY,
             **each(CONVOLUTIONS, self.convolution),
             **each(TRANSPOSED, self.transposed),
             F.linear: self.linear,
-            **each((*ACTIVATIONS, *ELEMENTWISE), _pass),
-            F.batch_norm: _batch_norm,
             **each((*AVERAGE_POOLS, *MEANS, *SUMS), self.pooled),
             **each(ADDITIONS, self.added),
             **each(ADDITIONS_IN_PLACE, self.added_in_place),
             **each(DIFFERENCES, self.subtracted),
             **each(DIFFERENCES_REVERSED, self.subtracted_from),
-            **each(PRODUCTS, _halved),
-            **each(QUOTIENTS, _quotient),
-            **each(REFUSED, _refused),
-            Tensor.clone: _cloned,
         }
 
     @contextmanager
@@ -173,8 +177,9 @@ class _Propagation:
         fused = 1 if weight.shape[1] == x.shape[1] else None  # no groups
         if x.dim() != 4 or isinstance(args[2] if len(args) > 2 else more.get("padding", 0), str):
             return self._linear("convolution", function, x, weight, args, more, fused=fused)
-        at = _Convolution(args[1:], more)
-        return self._linear("convolution", at.run, x, weight, args[:1], more, fused=fused, pull=at.pull)
+        bias = args[0] if args else more.pop("bias", None)
+        at = convolution(*args[1:], **more)
+        return self._linear("convolution", at.run, x, weight, (bias,), {}, fused=fused, pull=at.pull)
 
     def transposed(self, function: Any, x: Tensor, weight: Tensor, *args: Any, **more: Any) -> Tensor:
         return self._linear("convolution", function, x, weight, args, more, outputs=1)
@@ -208,9 +213,7 @@ class _Propagation:
         keep = {"graph": graph, "reads_answer": rule.reads_answer}
         layer = Layer(run, x, weight, bias, **keep, fused=fused, pull=pull)
         self.layers.append(layer)
-        result = _Shared.apply(x, layer, rule)
-        result.lrp_layer = (layer, outputs)  # for a batch norm that reads it
-        return result
+        return _Use(x, layer, rule, outputs).answering(None)
 
     def pooled(self, function: Any, x: Tensor, *args: Any, **more: Any) -> Tensor:
         if not x.requires_grad:
@@ -245,6 +248,40 @@ class _Propagation:
             raise NotSupported("LRP does not cover an addition with alpha.")
         right = right if isinstance(right, Tensor) else left.new_tensor(right)
         return _Added.apply(left, right, self.composite.sums.epsilon, True)
+
+
+class _Use:
+    """One use of a layer, known to the tensors that it answers: what reads them can be made a part of it.
+
+    A batch norm goes into the layer's weights. An elementwise function hands relevance on as it is, so what
+    it answers has the layer's own rule for a derivative, a step less on the way back.
+
+    Args:
+        x: the layer's input, in its graph.
+        outputs: see `_Propagation._linear`.
+    """
+
+    def __init__(self, x: Tensor, layer: Layer, rule: Rule, outputs: int):
+        self.x, self.layer, self.rule, self.outputs = x, layer, rule, outputs
+
+    def answering(self, value: Tensor | None) -> Tensor:
+        """The tensor that goes on; None: what the layer itself answered, else what was made of it."""
+        own = value is None
+        if value is not None:
+            self.layer.made = value
+        result = _Shared.apply(self.x, self.layer, self.rule)
+        # A graph that the layer keeps can be gone back through once.
+        result.lrp_use = (self, result.grad_fn, own, self.layer.graph is None)
+        return result
+
+
+def _use_behind(x: Tensor) -> tuple[_Use | None, bool, bool]:
+    """The layer's use whose answer this is, whether as it is, and whether more can be made a part of it.
+
+    None for what has been written over since (`x += y`): its relevance is not the layer's alone.
+    """
+    use, node, own, open_ = getattr(x, "lrp_use", (None, None, False, False))
+    return (use, own, open_) if use is not None and node is x.grad_fn else (None, False, False)
 
 
 class _Shared(torch.autograd.Function):
@@ -320,48 +357,6 @@ def _pulled(quotient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     return quotient @ weight
 
 
-class _Convolution:
-    """A convolution of images and its product back, by its stride, padding, dilation and groups.
-
-    For one small image torch takes a loop of its own, which is slower than oneDNN; here oneDNN is called.
-    """
-
-    def __init__(self, args: tuple, more: dict[str, Any]):
-        """Takes what it knows out of `more`."""
-        given = dict(zip(("stride", "padding", "dilation", "groups"), args, strict=False))
-        for name in ("stride", "padding", "dilation", "groups"):
-            if name in more:
-                given[name] = more.pop(name)
-        self.at = [_pair(given.get(name, default)) for name, default in PLACES]
-        self.groups = given.get("groups", 1)
-
-    def run(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        stride, padding, dilation = self.at
-        if _has_onednn(x):
-            return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, self.groups)
-        return F.conv2d(x, weight, bias, stride, padding, dilation, self.groups)
-
-    def pull(self, quotient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        if len(x) == 1 and self.groups == 1 and self.at[0] == [1, 1] and _has_onednn(x):
-            _, padding, dilation = self.at
-            sides = zip(weight.shape[2:], padding, dilation, strict=True)
-            around = [reach * (size - 1) - pad for size, pad, reach in sides]
-            kernel = turned(weight) if min(around) >= 0 else None
-            if kernel is not None:
-                return torch.mkldnn_convolution(quotient, kernel, None, around, [1, 1], dilation, 1)
-        rest = (*self.at, False, [0, 0], self.groups, [True, False, False])
-        return torch.ops.aten.convolution_backward(quotient, x, weight, None, *rest)[0]
-
-
-def _has_onednn(x: Tensor) -> bool:
-    on_cpu = x.device.type == "cpu" and x.dtype == torch.float32
-    return on_cpu and torch.backends.mkldnn.is_available()
-
-
-def _pair(value: Any) -> list[int]:
-    return [value] * 2 if isinstance(value, int) else list(value) * (2 // len(value))
-
-
 def _called(function: Any, args: tuple, more: dict[str, Any], *given: Any) -> Tensor:
     return function(*given, *args, **more)
 
@@ -372,6 +367,9 @@ def _pass(function: Any, x: Any, *args: Any, **more: Any) -> Any:
         args = tuple(arg for arg in args if not isinstance(arg, bool))
     if not x.requires_grad:
         return function(x, *args, **more)
+    use, _, goes_on = _use_behind(x)
+    if use is not None and goes_on:
+        return use.answering(function(x.detach(), *args, **more))
     return _Passed.apply(x, lambda given: function(given, *args, **more))
 
 
@@ -388,15 +386,18 @@ def _batch_norm(
 ) -> Tensor:
     """Behind a linear layer a batch norm is a part of it; elsewhere relevance passes it as it is."""
 
-    def normed(given: Tensor) -> Tensor:
-        result = function(given, mean, variance, weight, bias, training, momentum, eps)
-        layer, axis = getattr(x, "lrp_layer", (None, 0))
-        if layer is not None and layer.scale is None:
-            scale = (variance + eps).rsqrt() * (1 if weight is None else weight)
-            layer.merge(scale, (0 if bias is None else bias) - mean * scale, result, axis)
+    result = function(x.detach(), mean, variance, weight, bias, training, momentum, eps)
+    if not x.requires_grad:
         return result
-
-    return _Passed.apply(x, normed) if x.requires_grad else normed(x)
+    if training:
+        raise NotSupported(
+            "The network has a batch norm without running statistics: what it answers depends on the batch.",
+            hint="Make it with track_running_stats=True, the default, and train it.",
+        )
+    use, own, goes_on = _use_behind(x)
+    if use is not None and own and use.layer.norm is None:
+        use.layer.merge(Norm(mean, variance, weight, bias, eps), result, use.outputs)
+    return use.answering(result) if use is not None and goes_on else _Passed.apply(x, lambda given: result)
 
 
 def _halved(function: Any, left: Any, right: Any, **more: Any) -> Any:
@@ -425,8 +426,9 @@ def _scaled(x: Any, constant: Any, scale: Callable[[Tensor], Tensor]) -> Any:
 
 def _cloned(function: Any, x: Tensor, *args: Any, **more: Any) -> Tensor:
     result = function(x, *args, **more)
-    if hasattr(x, "lrp_layer"):
-        result.lrp_layer = x.lrp_layer
+    use, own, _ = _use_behind(x)
+    if use is not None:  # the copy is for someone who reads its relevance: no function goes past it
+        result.lrp_use = (use, result.grad_fn, own, False)
     return result
 
 
@@ -437,3 +439,13 @@ def _refused(function: Any, *args: Any, **more: Any) -> Any:
         f"The network calls {function.__name__}, which LRP's rules for convolutional nets do not cover.",
         hint="Leave out a softmax at the end and explain the logit; for transformers see attribution.tokens.",
     )
+
+
+_THE_SAME_IN_ANY: dict[Callable, Handler] = {
+    **each((*ACTIVATIONS, *ELEMENTWISE), _pass),
+    F.batch_norm: _batch_norm,
+    **each(PRODUCTS, _halved),
+    **each(QUOTIENTS, _quotient),
+    **each(REFUSED, _refused),
+    Tensor.clone: _cloned,
+}

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from llm_workings.core.errors import BadInput, BadShape
 
-from .weights import Choice, Forms, Weights, negative, positive, weights
+from .weights import Choice, Forms, Norm, Weights, negative, positive, weights
 
 STABILIZER = 1e-6
 Run = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
@@ -57,20 +57,23 @@ class Layer:
         pull: Pull | None = None,
     ):
         self.fused, self.pull = fused, pull
-        self.run, self.own_bias = run, bias
+        self.run = run
         self.given = given.detach()
         self.weights: Weights | None = None
         if weight is not None:
             images = weight.dim() == 4 and self.given.is_contiguous(memory_format=torch.channels_last)
-            self.weights = weights(weight, images)
+            self.weights = weights(weight, bias, images)
             weight = self.weights.plain.weight
-        self.scale: Tensor | None = None
-        self.shift: Tensor | None = None
+        self.norm: Norm | None = None
         self.outputs = 0
-        with torch.set_grad_enabled(graph):
-            leaf = self.given.requires_grad_(graph) if graph else self.given
-            answer = run(leaf, weight, bias)
-        self.graph = (leaf, answer) if graph else None
+        self.graph: tuple[Tensor, Tensor] | None = None
+        if graph:
+            with torch.enable_grad():
+                leaf = self.given.requires_grad_()
+                answer = run(leaf, weight, bias)
+            self.graph = leaf, answer
+        else:  # neither the input nor the weights ask for a gradient
+            answer = run(self.given, weight, bias)
         self.answer = answer.detach() if reads_answer else None
         # What the network goes on with. It will know its layer, so the layer must not hold it: a cycle of the
         # two would keep all answers until Python looks for cycles.
@@ -82,31 +85,27 @@ class Layer:
         return self.given.amin().item() >= 0
 
     @cached_property
-    def _forms(self) -> Forms | None:
-        return None if self.weights is None else self.weights.forms(self.scale, self.outputs)
+    def forms(self) -> Forms | None:
+        """Weights and biases, with a batch norm behind the layer in them, in the input's order in memory."""
+        return None if self.weights is None else self.weights.forms(self.norm, self.outputs)
 
     @property
     def weight(self) -> Tensor | None:
-        """The weights, with a batch norm behind the layer in them, in the input's order in memory."""
-        return None if self._forms is None else self._forms.weight
+        """The weights of `forms`."""
+        return None if self.forms is None else self.forms.weight
 
-    def chosen(self, choice: Choice) -> Tensor | None:
-        """What a rule chooses of the weights."""
-        return None if self._forms is None else self._forms.of(choice)
-
-    @cached_property
+    @property
     def bias(self) -> Tensor | None:
-        """The biases, with a batch norm behind the layer in them."""
-        if self.scale is None or self.shift is None:
-            return self.own_bias
-        return self.shift if self.own_bias is None else self.own_bias * self.scale + self.shift
+        """The biases of `forms`."""
+        return None if self.forms is None else self.forms.bias
 
-    def merge(self, scale: Tensor, shift: Tensor, answer: Tensor, outputs: int) -> None:
-        """Take a batch norm behind the layer into its weights, y -> scale · y + shift.
+    def chosen(self, choice: Choice, other: Choice | None = None) -> tuple[Tensor | None, Tensor | None]:
+        """What a rule chooses of the weights and of the biases; see `Forms.of`."""
+        return (None, None) if self.forms is None else self.forms.of(choice, other)
 
-        Guillemot et al. 2020 (arXiv 2002.11018). `outputs`: the weights' axis of outputs.
-        """
-        self.scale, self.shift, self.outputs = scale, shift, outputs
+    def merge(self, norm: Norm, answer: Tensor, outputs: int) -> None:
+        """Take a batch norm behind the layer into its weights; `outputs`: their axis of outputs."""
+        self.norm, self.outputs = norm, outputs
         if self.answer is not None:
             self.answer = answer.detach()
 
@@ -118,8 +117,8 @@ class Layer:
             return self.pull(quotient, self.given, self.weight).mul_(self.given)
         assert self.graph is not None
         leaf, answer = self.graph
-        if self.scale is not None:
-            quotient = quotient * self.scale.view(1, -1, *[1] * (quotient.dim() - 2))
+        if self.norm is not None:
+            quotient = quotient * self.norm.factor().view(1, -1, *[1] * (quotient.dim() - 2))
         (slope,) = torch.autograd.grad(answer, leaf, quotient)
         return slope * self.given  # a sum's slope is one number seen many times: not in place
 
@@ -156,8 +155,22 @@ class Layer:
         biases = [b for _, _, b in terms if b is not None]
         bias = torch.stack(biases).sum(0) if biases else None
         found = self.share([(given, weight, bias)], relevance, stabilizer, rising=rising)
-        first, *others = found.chunk(len(terms), self.fused)
-        return sum(others, first)
+        return torch.stack(found.chunk(len(terms), self.fused)).sum(0)
+
+    def by_sign(
+        self, first: Choice, second: Choice, relevance: Tensor, stabilizer: float, *, rising: bool = False
+    ) -> Tensor:
+        """`share` of positive inputs with one choice of weights and biases, of negative ones with another."""
+        x = self.given
+        if self.nothing_negative:
+            return self.share([(x, *self.chosen(first))], relevance, stabilizer, rising=rising)
+        up, down = x.clamp(min=0), x.clamp(max=0)
+        if self.fused is None:
+            terms = [(up, *self.chosen(first)), (down, self.chosen(second)[0], None)]
+            return self.share(terms, relevance, stabilizer, rising=rising)
+        both = torch.cat([up, down], self.fused), *self.chosen(first, second)
+        up, down = self.share([both], relevance, stabilizer, rising=rising).chunk(2, self.fused)
+        return up + down
 
 
 def divided(relevance: Tensor, z: Tensor, stabilizer: float) -> Tensor:
@@ -209,7 +222,7 @@ class ZPlus(Rule):
     reads_answer = False
 
     def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
-        return layer.share(_rising(layer), relevance, self.stabilizer, rising=True)
+        return layer.by_sign(positive, negative, relevance, self.stabilizer, rising=True)
 
 
 @dataclass(frozen=True)
@@ -232,9 +245,9 @@ class AlphaBeta(Rule):
             )
 
     def relevance(self, layer: Layer, relevance: Tensor) -> Tensor:
-        found = layer.share(_rising(layer), relevance, self.stabilizer, rising=True) * self.alpha
+        found = layer.by_sign(positive, negative, relevance, self.stabilizer, rising=True) * self.alpha
         if self.beta:
-            found -= layer.share(_falling(layer), relevance, self.stabilizer) * self.beta
+            found -= layer.by_sign(negative, positive, relevance, self.stabilizer) * self.beta
         return found
 
 
@@ -256,7 +269,7 @@ class Gamma(Rule):
         for here, first, second in ((layer.answer > 0, up, down), (layer.answer < 0, down, up)):
             part = relevance * here
             if bool(part.any()):  # behind a ReLU there is none where z < 0
-                found += layer.share(_both_signs(layer, first, second), part, self.stabilizer)
+                found += layer.by_sign(first, second, part, self.stabilizer)
         return found
 
 
@@ -308,8 +321,8 @@ class ZBox(Rule):
         low, high = (-_expanded(end, x) for end in (self.low, self.high))
         terms: list[Term] = [
             (x, w, b),
-            (low, layer.chosen(positive), None if b is None else -b.clamp(min=0)),
-            (high, layer.chosen(negative), None if b is None else -b.clamp(max=0)),
+            (low, layer.chosen(positive)[0], None if b is None else -b.clamp(min=0)),
+            (high, layer.chosen(negative)[0], None if b is None else -b.clamp(max=0)),
         ]
         return layer.share(terms, relevance, self.stabilizer)
 
@@ -318,24 +331,6 @@ class ZBox(Rule):
 def _mixed(gamma: float, choice: Choice, part: Tensor | None) -> Tensor | None:
     chosen = choice(part)
     return None if part is None or chosen is None else part + gamma * chosen
-
-
-def _rising(layer: Layer) -> list[Term]:
-    """What pushes the answer up: x⁺w⁺ + b⁺ and x⁻w⁻."""
-    return _both_signs(layer, positive, negative)
-
-
-def _falling(layer: Layer) -> list[Term]:
-    """What pushes it down: x⁺w⁻ + b⁻ and x⁻w⁺."""
-    return _both_signs(layer, negative, positive)
-
-
-def _both_signs(layer: Layer, first: Choice, second: Choice) -> list[Term]:
-    """Positive inputs with one choice of weights and biases, negative ones, if any, with the other."""
-    x, b, w = layer.given, first(layer.bias), layer.chosen(first)
-    if layer.nothing_negative:
-        return [(x, w, b)]
-    return [(x.clamp(min=0), w, b), (x.clamp(max=0), layer.chosen(second), None)]
 
 
 def _expanded(end: Any, x: Tensor) -> Tensor:

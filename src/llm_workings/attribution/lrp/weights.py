@@ -7,6 +7,7 @@ by number, those that they were made of; a version counter would not see `weight
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,9 +16,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 Choice = Callable[[Tensor | None], Tensor | None]
 LARGEST = 2**22  # numbers of a weight whose forms are kept: each form takes as much memory as the weight
-SMALL = 2**13  # numbers of a weight that is turned in no time
+FEW = 2**12  # numbers that torch.equal compares in less time than NumPy
 _kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-_turned: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 def positive(part: Tensor | None) -> Tensor | None:
@@ -30,87 +30,130 @@ def negative(part: Tensor | None) -> Tensor | None:
     return None if part is None else part.clamp(max=0)
 
 
+_KEPT_CHOICES = {positive, negative, None}
+
+
+class Norm(NamedTuple):
+    """A batch norm behind a layer, y -> (y - mean) / sqrt(variance + eps) · weight + bias."""
+
+    mean: Tensor
+    variance: Tensor
+    weight: Tensor | None
+    bias: Tensor | None
+    eps: float
+
+    def factor(self) -> Tensor:
+        """What it multiplies each output with."""
+        root = (self.variance + self.eps).rsqrt()
+        return root if self.weight is None else root * self.weight
+
+    def is_still(self, other: Norm) -> bool:
+        """Whether it is the other, number by number."""
+        return self.eps == other.eps and all(map(_same, self[:4], other[:4]))
+
+    def copy(self) -> Norm:
+        """Itself, as it is now."""
+        weight, bias = (part if part is None else part.detach().clone() for part in self[2:4])
+        return Norm(self.mean.clone(), self.variance.clone(), weight, bias, self.eps)
+
+
 class Forms:
-    """Weights as they are multiplied with, and what rules choose of them; `keeps`: for the next time too."""
+    """Weights and biases as they are multiplied with, and what rules choose of them.
 
-    def __init__(self, weight: Tensor, keeps: bool):
-        self.weight, self.keeps = weight, keeps
-        self._made: dict[Choice, Tensor] = {}
+    `keeps`: for the next time too, and with each form what is made of it (`made_of`).
+    """
 
-    def of(self, choice: Choice) -> Tensor:
-        """What a rule chooses of the weights."""
-        found = self._made.get(choice)
+    def __init__(self, weight: Tensor, bias: Tensor | None, keeps: bool):
+        self.weight, self.bias, self.keeps = weight, bias, keeps
+        self._made: dict[tuple[Choice, Choice | None], tuple[Tensor, Tensor | None]] = {}
+        if keeps:
+            remember(weight)
+
+    def of(self, choice: Choice, other: Choice | None = None) -> tuple[Tensor, Tensor | None]:
+        """What a rule chooses of the weights, and of the biases.
+
+        `other`: besides, for a second half of the inputs, what it chooses of the weights alone.
+        """
+        found = self._made.get((choice, other))
         if found is None:
-            chosen = choice(self.weight)
-            assert chosen is not None
-            found = chosen
-            if self.keeps and choice in (positive, negative):
-                self._made[choice] = found
-                _turned[found] = None
+            parts = [chosen(self.weight) for chosen in (choice, other) if chosen is not None]
+            weight = torch.cat([part for part in parts if part is not None], 1) if other else parts[0]
+            assert weight is not None
+            found = weight, choice(self.bias)
+            if self.keeps and {choice, other} <= _KEPT_CHOICES:
+                self._made[choice, other] = found
+                remember(weight)
         return found
 
 
 class Weights:
-    """A layer's weights as they were, and their forms.
+    """A layer's weights and biases as they were, and their forms.
 
     Args:
-        own: the layer's.
+        own, bias: the layer's.
         channels_last: the order in memory, where a convolution's images have it.
     """
 
-    def __init__(self, own: Tensor, channels_last: bool):
+    def __init__(self, own: Tensor, bias: Tensor | None, channels_last: bool):
         self.channels_last = channels_last
         self.keeps = isinstance(own, nn.Parameter) and own.numel() <= LARGEST
         self.own = own.detach().clone() if self.keeps else own.detach()
+        self.bias = bias if bias is None else bias.detach().clone()
         order = torch.channels_last if channels_last else torch.contiguous_format
-        self.plain = Forms(self.own.contiguous(memory_format=order), self.keeps)
-        self._scaled: tuple[Tensor, int, Forms] | None = None
+        self.plain = Forms(self.own.contiguous(memory_format=order), self.bias, self.keeps)
+        self._normed: tuple[Norm, int, Forms] | None = None
 
-    def still_of(self, own: Tensor, channels_last: bool) -> bool:
+    def still_of(self, own: Tensor, bias: Tensor | None, channels_last: bool) -> bool:
         """Whether the layer's weights are what they were."""
-        return self.channels_last == channels_last and _same(self.own, own)
+        return self.channels_last == channels_last and _same(self.own, own) and _same(self.bias, bias)
 
-    def forms(self, scale: Tensor | None, outputs: int) -> Forms:
-        """The forms with a factor for each output, on the axis `outputs`; None: with none."""
-        if scale is None:
+    def forms(self, norm: Norm | None, outputs: int) -> Forms:
+        """The forms with a batch norm in them; `outputs`: the weights' axis of outputs. None: with none.
+
+        Guillemot et al. 2020 (arXiv 2002.11018).
+        """
+        if norm is None:
             return self.plain
-        known = self._scaled
-        if known is not None and known[1] == outputs and _same(known[0], scale):
+        known = self._normed
+        if known is not None and known[1] == outputs and norm.is_still(known[0]):
             return known[2]
+        factor = norm.factor()
+        shift = (0 if norm.bias is None else norm.bias) - norm.mean * factor
+        bias = shift if self.bias is None else self.bias * factor + shift
         shape = [1] * self.own.dim()
         shape[outputs] = -1
-        made = Forms(self.plain.weight * scale.view(shape), self.keeps)
-        self._scaled = (scale.detach(), outputs, made)
+        made = Forms(self.plain.weight * factor.view(shape), bias, self.keeps)
+        self._normed = (norm.copy(), outputs, made)
         return made
 
 
-def weights(own: Tensor, channels_last: bool) -> Weights:
+def weights(own: Tensor, bias: Tensor | None, channels_last: bool) -> Weights:
     """These weights: those of the last time, or new ones."""
     known: Weights | None = _kept.get(own)
-    if known is not None and known.still_of(own, channels_last):
+    if known is not None and known.still_of(own, bias, channels_last):
         return known
-    made = Weights(own, channels_last)
+    made = Weights(own, bias, channels_last)
     if made.keeps:
         _kept[own] = made
     return made
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
-    if (a.shape, a.dtype, a.device) != (b.shape, b.dtype, b.device):
+def made_of(form: Tensor) -> dict[str, Any] | None:
+    """What was made of a form (turned round, packed) and stays with it; None where nothing is to stay."""
+    return getattr(form, "lrp_made", None)
+
+
+def remember(form: Tensor) -> Tensor:
+    """From now on what is made of it stays with it."""
+    form.lrp_made = {}  # type: ignore[attr-defined]
+    return form
+
+
+def _same(a: Tensor | None, b: Tensor | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    if a.dtype != b.dtype or a.device != b.device:
         return False
-    if a.device.type == "cpu" and a.dtype in (torch.float32, torch.float64):
-        return np.array_equal(a.numpy(), b.detach().numpy())  # a fifth of torch.equal's time
+    if a.numel() > FEW and a.is_cpu and a.dtype in (torch.float32, torch.float64):
+        return np.array_equal(a.detach().numpy(), b.detach().numpy())  # a fifth of torch.equal's time
     return torch.equal(a, b)
-
-
-def turned(weight: Tensor) -> Tensor | None:
-    """The kernel, `[input, output, height, width]`, whose convolution is a convolution's product back.
-
-    For weights that are small or whose forms are kept; else None, since to turn them takes longer.
-    """
-    found: Tensor | None = _turned.get(weight)
-    if found is None and (weight.numel() <= SMALL or weight in _turned):
-        found = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
-        if weight in _turned:
-            _turned[weight] = found
-    return found
