@@ -386,17 +386,18 @@ def _batch_norm(
 ) -> Tensor:
     """Behind a linear layer a batch norm is a part of it; elsewhere relevance passes it as it is."""
 
-    result = function(x.detach(), mean, variance, weight, bias, training, momentum, eps)
     if not x.requires_grad:
-        return result
+        return function(x, mean, variance, weight, bias, training, momentum, eps)
     if training:
         raise NotSupported(
             "The network has a batch norm without running statistics: what it answers depends on the batch.",
             hint="Make it with track_running_stats=True, the default, and train it.",
         )
     use, own, goes_on = _use_behind(x)
-    if use is not None and own and use.layer.norm is None:
-        use.layer.merge(Norm(mean, variance, weight, bias, eps), result, use.outputs)
+    if use is not None and own and not use.layer.is_normed:
+        result = use.layer.merge(Norm(mean, variance, weight, bias, eps), x.detach(), use.outputs)
+    else:
+        result = function(x.detach(), mean, variance, weight, bias, training, momentum, eps)
     return use.answering(result) if use is not None and goes_on else _Passed.apply(x, lambda given: result)
 
 

@@ -60,12 +60,12 @@ class Layer:
         self.run = run
         self.given = given.detach()
         self.weights: Weights | None = None
+        self.forms: Forms | None = None  # the batch norm behind the layer in them, if there is one
         if weight is not None:
             images = weight.dim() == 4 and self.given.is_contiguous(memory_format=torch.channels_last)
             self.weights = weights(weight, bias, images)
-            weight = self.weights.plain.weight
-        self.norm: Norm | None = None
-        self.outputs = 0
+            self.forms = self.weights.plain
+            weight = self.forms.weight
         self.graph: tuple[Tensor, Tensor] | None = None
         if graph:
             with torch.enable_grad():
@@ -84,11 +84,6 @@ class Layer:
         """Whether no input is negative, as behind a ReLU: then the products with x⁻ are left out."""
         return self.given.amin().item() >= 0
 
-    @cached_property
-    def forms(self) -> Forms | None:
-        """Weights and biases, with a batch norm behind the layer in them, in the input's order in memory."""
-        return None if self.weights is None else self.weights.forms(self.norm, self.outputs)
-
     @property
     def weight(self) -> Tensor | None:
         """The weights of `forms`."""
@@ -99,15 +94,32 @@ class Layer:
         """The biases of `forms`."""
         return None if self.forms is None else self.forms.bias
 
-    def chosen(self, choice: Choice, other: Choice | None = None) -> tuple[Tensor | None, Tensor | None]:
+    def chosen(
+        self, choice: Choice, other: Choice | None = None, raised: float = 0.0
+    ) -> tuple[Tensor | None, Tensor | None]:
         """What a rule chooses of the weights and of the biases; see `Forms.of`."""
-        return (None, None) if self.forms is None else self.forms.of(choice, other)
+        return (None, None) if self.forms is None else self.forms.of(choice, other, raised)
 
-    def merge(self, norm: Norm, answer: Tensor, outputs: int) -> None:
-        """Take a batch norm behind the layer into its weights; `outputs`: their axis of outputs."""
-        self.norm, self.outputs = norm, outputs
+    @property
+    def is_normed(self) -> bool:
+        """Whether a batch norm is a part of it already."""
+        return self.forms is not None and self.forms.scaled is not None
+
+    def merge(self, norm: Norm, answer: Tensor, outputs: int) -> Tensor:
+        """Take a batch norm behind the layer into its weights. Returns what the two answer.
+
+        Args:
+            answer: what the layer answers, `[row, output, ...]`.
+            outputs: the weights' axis of outputs.
+        """
+        assert self.weights is not None
+        self.forms = self.weights.normed(norm, outputs)
+        assert self.forms.scaled is not None
+        factor, shift = (part.view(-1, *[1] * (answer.dim() - 2)) for part in self.forms.scaled)
+        result = torch.addcmul(shift, answer, factor)
         if self.answer is not None:
-            self.answer = answer.detach()
+            self.answer = result
+        return result
 
     def shared(self, relevance: Tensor, stabilizer: float) -> Tensor:
         """The shares x_j w_jk / z_k of the forward's own product."""
@@ -117,28 +129,22 @@ class Layer:
             return self.pull(quotient, self.given, self.weight).mul_(self.given)
         assert self.graph is not None
         leaf, answer = self.graph
-        if self.norm is not None:
-            quotient = quotient * self.norm.factor().view(1, -1, *[1] * (quotient.dim() - 2))
+        if self.forms is not None and self.forms.scaled is not None:
+            quotient = quotient * self.forms.scaled[0].view(-1, *[1] * (quotient.dim() - 2))
         (slope,) = torch.autograd.grad(answer, leaf, quotient)
         return slope * self.given  # a sum's slope is one number seen many times: not in place
 
-    def share(
-        self, terms: list[Term], relevance: Tensor, stabilizer: float, *, rising: bool = False
-    ) -> Tensor:
+    def share(self, terms: list[Term], relevance: Tensor, stabilizer: float | None) -> Tensor:
         """Σ over terms of x_j w_jk / (Σ over terms of all inputs' x_i w_ik + b_k) · R_k, summed over k.
 
-        `rising`: no denominator is negative, so the stabilizer's sign is known.
+        A stabilizer of None: no denominator is negative, and the biases have it already.
         """
         if self.fused is not None and len(terms) > 1:
-            return self._at_once(terms, relevance, stabilizer, rising)
+            return self._at_once(terms, relevance, stabilizer)
         given, weight, bias = terms[0]
         if self.pull is not None and len(terms) == 1 and weight is not None:  # a quarter faster than autograd
             z = self.run(given, weight, bias)
-            if rising and stabilizer:
-                quotient = torch.div(relevance, z.add_(stabilizer), out=z)
-            else:
-                quotient = divided(relevance, z, stabilizer)
-            return self.pull(quotient, given, weight).mul_(given)
+            return self.pull(divided(relevance, z, stabilizer), given, weight).mul_(given)
         with torch.enable_grad():
             leaves = [given.detach().requires_grad_() for given, _, _ in terms]
             total = sum(self.run(leaf, w, b) for leaf, (_, w, b) in zip(leaves, terms, strict=True))
@@ -147,34 +153,45 @@ class Layer:
         found = [slope * given for slope, (given, _, _) in zip(slopes, terms, strict=True)]
         return found[0] if len(found) == 1 else torch.stack(found).sum(0)
 
-    def _at_once(self, terms: list[Term], relevance: Tensor, stabilizer: float, rising: bool) -> Tensor:
+    def _at_once(self, terms: list[Term], relevance: Tensor, stabilizer: float | None) -> Tensor:
         """The same where every unit reads all inputs: the terms side by side, as more channels."""
         assert self.fused is not None
         given = torch.cat([x for x, _, _ in terms], self.fused)
         weight = torch.cat([w for _, w, _ in terms if w is not None], 1)
         biases = [b for _, _, b in terms if b is not None]
         bias = torch.stack(biases).sum(0) if biases else None
-        found = self.share([(given, weight, bias)], relevance, stabilizer, rising=rising)
+        found = self.share([(given, weight, bias)], relevance, stabilizer)
         return torch.stack(found.chunk(len(terms), self.fused)).sum(0)
 
     def by_sign(
         self, first: Choice, second: Choice, relevance: Tensor, stabilizer: float, *, rising: bool = False
     ) -> Tensor:
-        """`share` of positive inputs with one choice of weights and biases, of negative ones with another."""
-        x = self.given
+        """`share` of positive inputs with one choice of weights and biases, of negative ones with another.
+
+        `rising`: no denominator is negative, so the stabilizer's sign is known.
+        """
+        x, raised = self.given, 0.0
+        left: float | None = stabilizer
+        if rising and stabilizer and self.pull is not None:  # its weights have a row for each unit
+            raised, left = stabilizer, None
         if self.nothing_negative:
-            return self.share([(x, *self.chosen(first))], relevance, stabilizer, rising=rising)
+            return self.share([(x, *self.chosen(first, raised=raised))], relevance, left)
         up, down = x.clamp(min=0), x.clamp(max=0)
         if self.fused is None:
-            terms = [(up, *self.chosen(first)), (down, self.chosen(second)[0], None)]
-            return self.share(terms, relevance, stabilizer, rising=rising)
-        both = torch.cat([up, down], self.fused), *self.chosen(first, second)
-        up, down = self.share([both], relevance, stabilizer, rising=rising).chunk(2, self.fused)
+            terms = [(up, *self.chosen(first, raised=raised)), (down, self.chosen(second)[0], None)]
+            return self.share(terms, relevance, left)
+        both = torch.cat([up, down], self.fused), *self.chosen(first, second, raised)
+        up, down = self.share([both], relevance, left).chunk(2, self.fused)
         return up + down
 
 
-def divided(relevance: Tensor, z: Tensor, stabilizer: float) -> Tensor:
-    """R / (z + ε sign(z)), and 0 where there is neither (a rule without stabilizer)."""
+def divided(relevance: Tensor, z: Tensor, stabilizer: float | None) -> Tensor:
+    """R / (z + ε sign(z)), and 0 where there is neither (a rule without stabilizer, 0).
+
+    None: z has it already, and is not read again.
+    """
+    if stabilizer is None:
+        return torch.div(relevance, z, out=z)
     if stabilizer:  # copysign, since a `where` takes longer here than a small convolution
         return relevance / torch.copysign(z.new_tensor(stabilizer), z).add_(z)
     return torch.where(z == 0, 0, relevance / torch.where(z == 0, 1, z))

@@ -60,28 +60,43 @@ class Norm(NamedTuple):
 class Forms:
     """Weights and biases as they are multiplied with, and what rules choose of them.
 
-    `keeps`: for the next time too, and with each form what is made of it (`made_of`).
+    Args:
+        keeps: for the next time too, and with each form what is made of it (`made_of`).
+        scaled: what a batch norm in them multiplies each output with and adds to it; None: there is none.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, keeps: bool):
-        self.weight, self.bias, self.keeps = weight, bias, keeps
-        self._made: dict[tuple[Choice, Choice | None], tuple[Tensor, Tensor | None]] = {}
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        keeps: bool,
+        scaled: tuple[Tensor, Tensor] | None = None,
+    ):
+        self.weight, self.bias, self.keeps, self.scaled = weight, bias, keeps, scaled
+        self._made: dict[tuple[Choice, Choice | None, float], tuple[Tensor, Tensor | None]] = {}
         if keeps:
             remember(weight)
 
-    def of(self, choice: Choice, other: Choice | None = None) -> tuple[Tensor, Tensor | None]:
+    def of(
+        self, choice: Choice, other: Choice | None = None, raised: float = 0.0
+    ) -> tuple[Tensor, Tensor | None]:
         """What a rule chooses of the weights, and of the biases.
 
-        `other`: besides, for a second half of the inputs, what it chooses of the weights alone.
+        Args:
+            other: for a second half of the inputs, what it chooses of the weights alone.
+            raised: what is added to the biases, one for each row of the weights.
         """
-        found = self._made.get((choice, other))
+        found = self._made.get((choice, other, raised))
         if found is None:
             parts = [chosen(self.weight) for chosen in (choice, other) if chosen is not None]
             weight = torch.cat([part for part in parts if part is not None], 1) if other else parts[0]
             assert weight is not None
-            found = weight, choice(self.bias)
+            bias = choice(self.bias)
+            if raised:
+                bias = weight.new_full((len(weight),), raised) if bias is None else bias + raised
+            found = weight, bias
             if self.keeps and {choice, other} <= _KEPT_CHOICES:
-                self._made[choice, other] = found
+                self._made[choice, other, raised] = found
                 remember(weight)
         return found
 
@@ -107,13 +122,11 @@ class Weights:
         """Whether the layer's weights are what they were."""
         return self.channels_last == channels_last and _same(self.own, own) and _same(self.bias, bias)
 
-    def forms(self, norm: Norm | None, outputs: int) -> Forms:
-        """The forms with a batch norm in them; `outputs`: the weights' axis of outputs. None: with none.
+    def normed(self, norm: Norm, outputs: int) -> Forms:
+        """The forms with a batch norm in them; `outputs`: the weights' axis of outputs.
 
         Guillemot et al. 2020 (arXiv 2002.11018).
         """
-        if norm is None:
-            return self.plain
         known = self._normed
         if known is not None and known[1] == outputs and norm.is_still(known[0]):
             return known[2]
@@ -122,7 +135,7 @@ class Weights:
         bias = shift if self.bias is None else self.bias * factor + shift
         shape = [1] * self.own.dim()
         shape[outputs] = -1
-        made = Forms(self.plain.weight * factor.view(shape), bias, self.keeps)
+        made = Forms(self.plain.weight * factor.view(shape), bias, self.keeps, (factor, shift))
         self._normed = (norm.copy(), outputs, made)
         return made
 
