@@ -40,7 +40,7 @@ class Row:
         if self.skipped:
             return f"not measured: {self.skipped}"
         if self.bar is None:
-            return "the limit"
+            return "no bar"
         return "met" if self.ratio <= self.bar else "MISSED"
 
     def as_dict(self) -> dict[str, Any]:
