@@ -339,3 +339,13 @@ def test_a_taken_port_is_told_with_a_free_one(cli: Cli) -> None:
     assert (code, out) == (1, "")
     assert f"port {port}" in err
     assert "--port" in err.splitlines()[1]
+
+
+def test_how_threads_wait_is_the_users_own_choice_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from llm_workings import cli as command
+
+    environment = {"OMP_WAIT_POLICY": "PASSIVE"}
+    monkeypatch.setattr(os, "environ", environment)
+    monkeypatch.setattr(command, "app", lambda **_: None)
+    main()
+    assert environment == {**command.THREADS, "OMP_WAIT_POLICY": "PASSIVE"}

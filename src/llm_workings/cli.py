@@ -37,13 +37,24 @@ app = typer.Typer(
 )
 
 
+# How threads wait for each other; read when torch and NumPy are loaded. Torch's spin for milliseconds unless
+# told otherwise: beside a browser that wants the same cores, a run took up to twenty times as long. Not to
+# spin at all costs a wake-up at every small operation: the gallery on a photograph took twice as long. So a
+# thousand turns, some microseconds, in every thread ("active": else not in those that work runs in). Intel's
+# and LLVM's OpenMP would take that for "for ever", but for the block time.
+# NumPy's are worse: with a second busy process on two cores, a network's surface took 20 ms, not 1.
+THREADS = {
+    "OMP_WAIT_POLICY": "ACTIVE",
+    "GOMP_SPINCOUNT": "1000",
+    "KMP_BLOCKTIME": "0",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
 def main() -> None:
     """The command `llm-workings`. What a user got wrong is told in two sentences; status 1."""
-    # Torch's threads spin while they wait unless told otherwise before torch is loaded. Beside a
-    # browser that wants the same cores, spinning made a run take up to twenty times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # NumPy's are worse: with a second busy process on two cores, a network's surface took 20 ms, not 1.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    for name, value in THREADS.items():
+        os.environ.setdefault(name, value)
     try:
         app(prog_name="llm-workings")
     except LabError as error:
