@@ -17,6 +17,10 @@ from llm_workings.attribution.lrp import composites as comp
 from llm_workings.attribution.lrp import rules as ru
 from llm_workings.attribution.lrp.propagate import lrp
 
+HOW: tuple[dict[str, Any], ...] = (
+    *({}, {"padding": 1}, {"padding": 3}, {"stride": 2}),
+    {"padding": (2, 0), "dilation": 2},
+)
 EPSILON = comp.everywhere(ru.Epsilon(0.1))
 COMPOSITES = {**{name: comp.as_composite(name) for name in comp.COMPOSITES}, "epsilon": EPSILON}
 RULES = {"z+": ru.ZPlus(), "alpha 2 beta 1": ru.AlphaBeta(), "epsilon": ru.Epsilon()}
@@ -47,7 +51,7 @@ class Reread(nn.Module):
 @pytest.mark.parametrize("name", COMPOSITES)
 def test_an_answer_read_twice_has_the_relevance_of_both_readers(name: str, kind: Any, norm: bool) -> None:
     once, twice = (seeded(Reread(kind, twice=again, norm=norm)) for again in (False, True))
-    once.other.load_state_dict(once.conv.state_dict())  # type: ignore[operator, union-attr]
+    once.get_submodule("other").load_state_dict(once.get_submodule("conv").state_dict())
     twice.load_state_dict(once.state_dict())
     composite = replace(COMPOSITES[name], first=None)  # there is one first layer, or there are two
     close(lrp(twice, images(), 1, composite).values, lrp(once, images(), 1, composite).values)
@@ -88,8 +92,8 @@ def test_a_batch_norm_behind_an_activation_is_no_part_of_the_layer() -> None:
 def test_one_float32_image_has_the_relevance_of_float64(rule: str) -> None:
     """A single image's products are oneDNN's own, the one back a convolution with the kernel turned round."""
     for n in (1, 2):
-        for how in ({}, {"padding": 1}, {"padding": 3}, {"padding": (2, 0), "dilation": 2}, {"stride": 2}):
-            conv, wide = seeded(nn.Conv2d(3, 6, 3, **how)), seeded(nn.Conv2d(6, 30, 5, padding=2, groups=2))  # type: ignore[arg-type]
+        for how in HOW:
+            conv, wide = seeded(nn.Conv2d(3, 6, 3, **how)), seeded(nn.Conv2d(6, 30, 5, padding=2, groups=2))
             net = nn.Sequential(conv, nn.ReLU(), wide, nn.ReLU(), seeded(nn.Conv2d(30, 40, 3, bias=False)))
             net = nn.Sequential(net, nn.AdaptiveAvgPool2d(1), nn.Flatten())
             exact = lrp(net, images(n), 1, RULES[rule]).values

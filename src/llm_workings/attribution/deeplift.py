@@ -23,7 +23,9 @@ from .intercept import (
     QUOTIENTS,
     SOFTMAX,
     Intercept,
+    depends,
     each,
+    out_of_place,
 )
 from .result import Attribution, warnings_of
 from .running import answer, check_input, explaining
@@ -59,8 +61,7 @@ def deep_lift(module: nn.Module, x: Tensor, target: AnyTarget, *, baseline: Base
     table: dict[Callable, Callable[..., Any]] = {
         **each((*ACTIVATIONS, *ELEMENTWISE, *RECIPROCALS), partial(_activation, unknown)),
         **each(MAX_POOLS, _max_pool),
-        **each(PRODUCTS, partial(_product, unknown)),
-        **each(MATMULS, partial(_product, unknown)),
+        **each((*PRODUCTS, *MATMULS), partial(_product, unknown)),
         **each(QUOTIENTS, partial(_quotient, unknown)),
         **each(SOFTMAX, _softmax),
         **each(LOG_SOFTMAX, _log_softmax),
@@ -82,19 +83,13 @@ def deep_lift(module: nn.Module, x: Tensor, target: AnyTarget, *, baseline: Base
     return Attribution((x - base) * multiplier, value[:n], "DeepLift", value[:n] - value[n:], notes)
 
 
-def _depends(given: Any) -> bool:
-    return isinstance(given, Tensor) and given.requires_grad
-
-
 def _activation(unknown: set[str], function: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
     """Of one value; where another argument depends on the input too, an exponent say, there is no rule."""
-    kwargs.pop("inplace", None)
-    if any(map(_depends, (*args, *kwargs.values()))):
+    args, kwargs = out_of_place(function, args, kwargs)
+    if depends((*args, *kwargs.values())):
         unknown.add(function.__name__)
         return function(value, *args, **kwargs)
-    if function is not F.hardtanh:  # whose third argument is a bound
-        args = tuple(arg for arg in args if not isinstance(arg, bool))
-    if not _depends(value):
+    if not depends(value):
         return function(value, *args, **kwargs)
     return _Rescale.apply(value, lambda inner: function(inner, *args, **kwargs))
 
@@ -154,7 +149,7 @@ class _MaxPool(torch.autograd.Function):
 
 def _product(unknown: set[str], function: Any, left: Any, right: Any, **kwargs: Any) -> Any:
     """Of two that both depend on the input, and whose rows are the inputs' and the baselines'."""
-    if not (_depends(left) and _depends(right)):
+    if not (depends(left) and depends(right)):
         return function(left, right, **kwargs)
     if len(left) != len(right) or left.dim() != right.dim() or kwargs:
         unknown.add(function.__name__)
@@ -163,8 +158,8 @@ def _product(unknown: set[str], function: Any, left: Any, right: Any, **kwargs: 
 
 
 def _quotient(unknown: set[str], function: Any, left: Any, right: Any, **kwargs: Any) -> Any:
-    if not _depends(right) or kwargs:
-        unknown.update({function.__name__} if _depends(right) else ())
+    if not depends(right) or kwargs:
+        unknown.update({function.__name__} if depends(right) else ())
         return function(left, right, **kwargs)
     return _product(unknown, torch.mul, left, _Rescale.apply(right, torch.reciprocal))
 
@@ -196,22 +191,21 @@ class _Product(torch.autograd.Function):
 def _powers(value: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
     """exp, its sum, and what both are shifted by: the larger of the two largest, so that none overflows."""
     inner, base = value.detach().chunk(2)
-    top = torch.maximum(inner.amax(dim, keepdim=True), base.amax(dim, keepdim=True)).repeat(
-        2, *[1] * (value.dim() - 1)
-    )
+    top = torch.maximum(inner.amax(dim, keepdim=True), base.amax(dim, keepdim=True))
+    top = torch.cat((top, top))
     powers = _Rescale.apply(value - top, torch.exp)
     return powers, powers.sum(dim, keepdim=True), top
 
 
 def _softmax(function: Any, value: Tensor, dim: int = -1, **kwargs: Any) -> Tensor:
-    if not _depends(value):
+    if not depends(value):
         return function(value, dim, **kwargs)
     powers, total, _ = _powers(value, dim)
     return _Product.apply(powers, _Rescale.apply(total, torch.reciprocal), torch.mul)
 
 
 def _log_softmax(function: Any, value: Tensor, dim: int = -1, **kwargs: Any) -> Tensor:
-    if not _depends(value):
+    if not depends(value):
         return function(value, dim, **kwargs)
     _, total, top = _powers(value, dim)
     return value - top - _Rescale.apply(total, torch.log)
@@ -226,7 +220,7 @@ def _layer_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """The centred values times one over their deviation."""
-    if not _depends(value):
+    if not depends(value):
         return function(value, shape, weight, bias, eps)
     axes = list(range(-len(shape), 0))
     centred = value - value.mean(axes, keepdim=True)

@@ -100,7 +100,7 @@ class Intercept(TorchFunctionMode):
             )
         result = func(*args, **kwargs)
         name = getattr(func, "__name__", str(func))
-        if self.others is not None and name not in self.others and _depends(result):
+        if self.others is not None and name not in self.others and depends(result):
             if self.unknown is not None:
                 self.unknown.add(name)
                 return result
@@ -112,7 +112,15 @@ class Intercept(TorchFunctionMode):
         return result
 
 
-def _depends(result: Any) -> bool:
-    if isinstance(result, (tuple, list)):
-        return any(map(_depends, result))
-    return isinstance(result, Tensor) and result.requires_grad
+def depends(given: Any) -> bool:
+    """Whether a value, or one of several, depends on the input."""
+    if isinstance(given, (tuple, list)):
+        return any(map(depends, given))
+    return isinstance(given, Tensor) and given.requires_grad
+
+
+def out_of_place(function: Callable, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    """An elementwise function's further arguments, less the one that lets it write over its input."""
+    if function is not F.hardtanh:  # whose third argument is a bound
+        args = tuple(arg for arg in args if not isinstance(arg, bool))
+    return args, {name: value for name, value in kwargs.items() if name != "inplace"}

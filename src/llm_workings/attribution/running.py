@@ -46,7 +46,7 @@ def explaining(module: nn.Module) -> Iterator[None]:
     keep_freed_memory()
     parts = list(module.modules())
     training = [part for part in parts if part.training]
-    inplace: list[Any] = [part for part in parts if vars(part).get("inplace") is True]
+    inplace: list[Any] = [part for part in parts if getattr(part, "inplace", False) is True]
     weights = [weight for part in parts for weight in part._parameters.values() if weight is not None]
     asking = [weight for weight in weights if weight.requires_grad]
     if training:
@@ -75,9 +75,8 @@ def check_input(module: nn.Module, x: Tensor) -> Tensor:
         raise BadInput(
             f"The input has the shape {list(x.shape)}.", hint="The first axis is the row: x[None] for one."
         )
-    if not isfinite(x.sum()) and not bool(
-        x.isfinite().all()
-    ):  # a sum that is finite is one of finite numbers
+    # A sum is quicker to see, and finite only of finite numbers.
+    if not isfinite(x.sum()) and not bool(x.isfinite().all()):
         raise BadInput("The input holds a NaN or an infinity.")
     return x.detach()
 

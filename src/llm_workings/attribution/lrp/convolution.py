@@ -25,26 +25,22 @@ class Convolution:
 
     def __init__(self, stride: Pair, padding: Pair, dilation: Pair, groups: int):
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.at = padding, stride, dilation, groups  # in oneDNN's order
         self.turns = groups == 1 and stride == (1, 1)
 
     def run(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """What the layer answers."""
-        at = self.stride, self.padding, self.dilation
         if not _has_onednn(x):
-            return F.conv2d(x, weight, bias, *at, self.groups)
+            return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
         made, packing = made_of(weight), _packing()
         if made is None or packing is None or (x.requires_grad and torch.is_grad_enabled()):
-            return torch.mkldnn_convolution(
-                x, weight, bias, self.padding, self.stride, self.dilation, self.groups
-            )
+            return torch.mkldnn_convolution(x, weight, bias, *self.at)
         pack, multiply = packing
         shape, by, packed = made.get("packed", (None, None, None))
         if by is not self or shape != x.shape:  # it would do for another size too, but be laid out anew
-            packed = pack(weight, self.padding, self.stride, self.dilation, self.groups, list(x.shape))
+            packed = pack(weight, *self.at, list(x.shape))
             made["packed"] = x.shape, self, packed
-        return multiply(
-            x, packed, bias, self.padding, self.stride, self.dilation, self.groups, "none", [], ""
-        )
+        return multiply(x, packed, bias, *self.at, "none", [], "")
 
     def pull(self, quotient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """Σ over outputs of quotient · weight, in the input's shape."""

@@ -34,7 +34,9 @@ from llm_workings.attribution.intercept import (
     SUMS,
     Handler,
     Intercept,
+    depends,
     each,
+    out_of_place,
 )
 from llm_workings.attribution.result import Attribution, warnings_of
 from llm_workings.attribution.running import answer, check_input, explaining, layer_named, layout, watching
@@ -223,7 +225,7 @@ class _Propagation:
         return _Shared.apply(x, layer, self.composite.sums)
 
     def added(self, function: Any, left: Any, right: Any, **more: Any) -> Any:
-        tensors = [part for part in (left, right) if isinstance(part, Tensor) and part.requires_grad]
+        tensors = [part for part in (left, right) if depends(part)]
         if not tensors:
             return function(left, right, **more)
         if more.get("alpha", 1) != 1 or more.get("out") is not None:
@@ -239,7 +241,7 @@ class _Propagation:
         return self.subtracted(function, right, left, **more)
 
     def added_in_place(self, function: Any, left: Tensor, right: Any, **more: Any) -> Any:
-        if not (left.requires_grad or (isinstance(right, Tensor) and right.requires_grad)):
+        if not depends((left, right)):
             return function(left, right, **more)
         for layer in self.layers:  # what a layer answered must still be known when relevance comes back
             if layer.answer is not None and layer.answer.data_ptr() == left.data_ptr():
@@ -362,10 +364,8 @@ def _called(function: Any, args: tuple, more: dict[str, Any], *given: Any) -> Te
 
 
 def _pass(function: Any, x: Any, *args: Any, **more: Any) -> Any:
-    more.pop("inplace", None)
-    if function is not F.hardtanh:  # whose third argument is a bound
-        args = tuple(arg for arg in args if not isinstance(arg, bool))
-    if not x.requires_grad:
+    args, more = out_of_place(function, args, more)
+    if not depends(x):
         return function(x, *args, **more)
     use, _, goes_on = _use_behind(x)
     if use is not None and goes_on:
@@ -385,7 +385,6 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """Behind a linear layer a batch norm is a part of it; elsewhere relevance passes it as it is."""
-
     if not x.requires_grad:
         return function(x, mean, variance, weight, bias, training, momentum, eps)
     if training:
@@ -402,23 +401,23 @@ def _batch_norm(
 
 
 def _halved(function: Any, left: Any, right: Any, **more: Any) -> Any:
-    if isinstance(left, Tensor) and isinstance(right, Tensor) and left.requires_grad and right.requires_grad:
+    if depends(left) and depends(right):
         return _Halved.apply(left, right)
-    if isinstance(left, Tensor) and left.requires_grad:
+    if depends(left):
         return _scaled(left, right, lambda given: function(given, right, **more))
     return _scaled(right, left, lambda given: function(left, given, **more))
 
 
 def _quotient(function: Any, left: Any, right: Any, **more: Any) -> Any:
     """By a constant. One by what varies is refused: its parts are no shares of it."""
-    if isinstance(right, Tensor) and right.requires_grad:
+    if depends(right):
         return _refused(function, left, right, **more)
     return _scaled(left, right, lambda given: function(given, right, **more))
 
 
 def _scaled(x: Any, constant: Any, scale: Callable[[Tensor], Tensor]) -> Any:
     """All relevance is that of what varies, which may be the smaller of the two."""
-    if not (isinstance(x, Tensor) and x.requires_grad):
+    if not depends(x):
         return scale(x)
     if isinstance(constant, Tensor):
         x = x.expand(torch.broadcast_shapes(x.shape, constant.shape))
@@ -434,7 +433,7 @@ def _cloned(function: Any, x: Tensor, *args: Any, **more: Any) -> Tensor:
 
 
 def _refused(function: Any, *args: Any, **more: Any) -> Any:
-    if not any(isinstance(part, Tensor) and part.requires_grad for part in args):
+    if not depends(args):
         return function(*args, **more)
     raise NotSupported(
         f"The network calls {function.__name__}, which LRP's rules for convolutional nets do not cover.",

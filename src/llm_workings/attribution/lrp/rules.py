@@ -139,8 +139,11 @@ class Layer:
 
         A stabilizer of None: no denominator is negative, and the biases have it already.
         """
-        if self.fused is not None and len(terms) > 1:
-            return self._at_once(terms, relevance, stabilizer)
+        if self.fused is not None and len(terms) > 1:  # side by side, as more channels
+            of_all = torch.cat([w for _, w, _ in terms if w is not None], 1)
+            biases = [b for _, _, b in terms if b is not None]
+            total_bias = torch.stack(biases).sum(0) if biases else None
+            return self._beside([x for x, _, _ in terms], of_all, total_bias, relevance, stabilizer)
         given, weight, bias = terms[0]
         if self.pull is not None and len(terms) == 1 and weight is not None:  # a quarter faster than autograd
             z = self.run(given, weight, bias)
@@ -153,15 +156,19 @@ class Layer:
         found = [slope * given for slope, (given, _, _) in zip(slopes, terms, strict=True)]
         return found[0] if len(found) == 1 else torch.stack(found).sum(0)
 
-    def _at_once(self, terms: list[Term], relevance: Tensor, stabilizer: float | None) -> Tensor:
-        """The same where every unit reads all inputs: the terms side by side, as more channels."""
+    def _beside(
+        self,
+        inputs: list[Tensor],
+        weight: Tensor | None,
+        bias: Tensor | None,
+        relevance: Tensor,
+        stabilizer: float | None,
+    ) -> Tensor:
+        """`share` where every unit reads all inputs, of several of them with the weights for all."""
         assert self.fused is not None
-        given = torch.cat([x for x, _, _ in terms], self.fused)
-        weight = torch.cat([w for _, w, _ in terms if w is not None], 1)
-        biases = [b for _, _, b in terms if b is not None]
-        bias = torch.stack(biases).sum(0) if biases else None
-        found = self.share([(given, weight, bias)], relevance, stabilizer)
-        return torch.stack(found.chunk(len(terms), self.fused)).sum(0)
+        term = torch.cat(inputs, self.fused), weight, bias
+        first, *others = self.share([term], relevance, stabilizer).chunk(len(inputs), self.fused)
+        return sum(others, first)
 
     def by_sign(
         self, first: Choice, second: Choice, relevance: Tensor, stabilizer: float, *, rising: bool = False
@@ -180,9 +187,7 @@ class Layer:
         if self.fused is None:
             terms = [(up, *self.chosen(first, raised=raised)), (down, self.chosen(second)[0], None)]
             return self.share(terms, relevance, left)
-        both = torch.cat([up, down], self.fused), *self.chosen(first, second, raised)
-        up, down = self.share([both], relevance, left).chunk(2, self.fused)
-        return up + down
+        return self._beside([up, down], *self.chosen(first, second, raised), relevance, left)
 
 
 def divided(relevance: Tensor, z: Tensor, stabilizer: float | None) -> Tensor:

@@ -42,10 +42,13 @@ class Norm(NamedTuple):
     bias: Tensor | None
     eps: float
 
-    def factor(self) -> Tensor:
-        """What it multiplies each output with."""
-        root = (self.variance + self.eps).rsqrt()
-        return root if self.weight is None else root * self.weight
+    def scaled(self) -> tuple[Tensor, Tensor]:
+        """What it multiplies each output with, and what it adds."""
+        factor = (self.variance + self.eps).rsqrt()
+        if self.weight is not None:
+            factor = factor * self.weight
+        shift = -self.mean * factor
+        return factor, shift if self.bias is None else shift + self.bias
 
     def is_still(self, other: Norm) -> bool:
         """Whether it is the other, number by number."""
@@ -130,8 +133,7 @@ class Weights:
         known = self._normed
         if known is not None and known[1] == outputs and norm.is_still(known[0]):
             return known[2]
-        factor = norm.factor()
-        shift = (0 if norm.bias is None else norm.bias) - norm.mean * factor
+        factor, shift = norm.scaled()
         bias = shift if self.bias is None else self.bias * factor + shift
         shape = [1] * self.own.dim()
         shape[outputs] = -1
@@ -153,12 +155,12 @@ def weights(own: Tensor, bias: Tensor | None, channels_last: bool) -> Weights:
 
 def made_of(form: Tensor) -> dict[str, Any] | None:
     """What was made of a form (turned round, packed) and stays with it; None where nothing is to stay."""
-    return getattr(form, "lrp_made", None)
+    return vars(form).get("lrp_made")
 
 
 def remember(form: Tensor) -> Tensor:
     """From now on what is made of it stays with it."""
-    form.lrp_made = {}  # type: ignore[attr-defined]
+    vars(form)["lrp_made"] = {}
     return form
 
 
