@@ -177,6 +177,9 @@ def test_no_operation_between_layers_loses_relevance(name: str) -> None:
         (lambda h, g: h.cumsum(1).mean((2, 3)), "calls cumsum, for which there is no rule"),
         (lambda h, g: (h / g.sum((1, 2, 3), keepdim=True)).mean((2, 3)), "calls div|truediv"),
         (lambda h, g: h.mul_(2).mean((2, 3)), "calls mul_"),
+        (lambda h, g: (h.abs() ** g).mean((2, 3)), "calls pow"),
+        (lambda h, g: torch.pow(2.0, h).mean((2, 3)), "calls pow"),
+        (lambda h, g: h.clamp(min=g).mean((2, 3)), "calls clamp"),
         (lambda h, g: torch.einsum("bchw->bc", h), "einsum"),
     ],
 )

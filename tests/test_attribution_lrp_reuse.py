@@ -75,6 +75,23 @@ def test_what_was_written_over_an_answer_is_not_the_layers() -> None:
     close(lrp(writing, images(), 1).values, lrp(plain, images(), 1).values)
 
 
+def test_an_elementwise_function_may_repeat_its_input() -> None:
+    class Powers(nn.Module):
+        def __init__(self, *, apart: bool) -> None:
+            super().__init__()
+            self.conv, self.head, self.apart = nn.Conv2d(3, 6, 3), nn.Linear(6, 5), apart
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.conv(x).relu()
+            exponents = torch.tensor([1.0, 2.0]).to(x).view(2, 1, 1, 1)
+            powers = (x.expand(2, -1, -1, -1) if self.apart else x) ** exponents
+            return self.head(powers.mean((2, 3)).mean(0, keepdim=True))
+
+    repeated, apart = (seeded(Powers(apart=apart)) for apart in (False, True))
+    for composite in COMPOSITES.values():
+        close(lrp(repeated, images(1), 1, composite).values, lrp(apart, images(1), 1, composite).values)
+
+
 def test_a_batch_norm_behind_an_activation_is_no_part_of_the_layer() -> None:
     """As where something stands between the two."""
     norm, head = nn.BatchNorm2d(6), nn.Linear(600, 5)

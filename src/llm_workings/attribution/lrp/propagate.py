@@ -364,13 +364,17 @@ def _called(function: Any, args: tuple, more: dict[str, Any], *given: Any) -> Te
 
 
 def _pass(function: Any, x: Any, *args: Any, **more: Any) -> Any:
+    """Of one value; where another argument varies too, an exponent say, no rule says what is whose."""
     args, more = out_of_place(function, args, more)
+    if depends((*args, *more.values())):
+        return _refused(function, x, *args, *more.values())
     if not depends(x):
         return function(x, *args, **more)
+    result = function(x.detach(), *args, **more)
     use, _, goes_on = _use_behind(x)
-    if use is not None and goes_on:
-        return use.answering(function(x.detach(), *args, **more))
-    return _Passed.apply(x, lambda given: function(given, *args, **more))
+    if use is not None and goes_on and result.shape == x.shape:  # not where it was repeated (x ** exponents)
+        return use.answering(result)
+    return _Passed.apply(x, lambda given: result)
 
 
 def _batch_norm(
