@@ -46,7 +46,7 @@ def explaining(module: nn.Module) -> Iterator[None]:
     keep_freed_memory()
     parts = list(module.modules())
     training = [part for part in parts if part.training]
-    inplace: list[Any] = [part for part in parts if getattr(part, "inplace", False) is True]
+    inplace: list[Any] = [part for part in parts if _writes_in_place(part)]
     weights = [weight for part in parts for weight in part._parameters.values() if weight is not None]
     asking = [weight for weight in weights if weight.requires_grad]
     if training:
@@ -64,6 +64,11 @@ def explaining(module: nn.Module) -> Iterator[None]:
             part.inplace = True
         for weight in asking:
             weight.requires_grad_(True)
+
+
+def _writes_in_place(part: nn.Module) -> bool:
+    """Whether it says so, itself or its class. To ask a module for what it has not takes long."""
+    return vars(part).get("inplace", getattr(type(part), "inplace", False)) is True
 
 
 def check_input(module: nn.Module, x: Tensor) -> Tensor:
